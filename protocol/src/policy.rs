@@ -1,0 +1,74 @@
+//! Which route asks for what, as pushed to the edge. The text that operators write is parsed by the control plane.
+
+use serde::{Deserialize, Serialize};
+
+use crate::Method;
+
+/// All rules. The default value denies everything.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Policy {
+    /// What a path that no route names gets.
+    #[serde(default)]
+    pub fallback: Fallback,
+    /// The routes; the most specific one that matches decides.
+    #[serde(default)]
+    pub routes: Vec<Route>,
+}
+
+/// What a path that no route names gets.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Fallback {
+    /// 403 `route_denied`.
+    #[default]
+    Deny,
+    /// Any accepted credential.
+    Authenticate,
+}
+
+/// Whether a route needs a credential.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Auth {
+    /// 401 without one.
+    #[default]
+    Required,
+    /// Passes anonymously without one; a bad one is refused all the same.
+    Optional,
+    /// Credentials are not looked at.
+    None,
+}
+
+/// One route.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Route {
+    /// A path (`/a/b`), or a prefix with everything below it (`/a/**`).
+    pub path: String,
+    /// HTTP methods; empty: all.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub methods: Vec<String>,
+    /// Whether a credential is needed.
+    #[serde(default)]
+    pub auth: Auth,
+    /// Kinds of credential that are accepted; empty: all.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub accept: Vec<Method>,
+    /// Whether Clerk's `__session` cookie counts as a credential here.
+    #[serde(default)]
+    pub session_cookie: bool,
+    /// Roles of which the user needs one; empty: any.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub roles: Vec<String>,
+    /// Scopes that the credential needs, all of them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub scopes: Vec<String>,
+    /// Subscriptions of which the user needs one; empty: any.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub subscriptions: Vec<String>,
+    /// Leave the credential in the forwarded request.
+    #[serde(default)]
+    pub forward_credential: bool,
+    /// Audience of the signed assertion that the backend gets; absent: no assertion.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub assertion: Option<String>,
+}
