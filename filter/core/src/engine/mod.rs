@@ -1,0 +1,327 @@
+//! The road of a request through the stages, and what is remembered beside it. It calls the stages in their order and
+//! owns no rule of its own; it must not know a host, and time comes in with each call.
+
+mod feed;
+mod known;
+mod step;
+mod subject;
+
+use std::{collections::HashMap, rc::Rc};
+
+use ahash::RandomState;
+pub use known::Known;
+pub use step::{Answered, Call, Now, Settled, Step, Turn, Until, Wait};
+pub use subject::SubjectKey;
+use tollgate_protocol::{
+    Code, Method,
+    api_key::{self, Form},
+    config::{Limits, PluginConfig},
+    edge::ResolveAnswer,
+    policy::Auth,
+};
+
+use crate::{
+    cache::{Bounded, Sealer},
+    decide::{self, Caller},
+    extract::{Credential, extract},
+    policy::{self, Rule},
+    request::RequestView,
+    respond::{HeaderPlan, Reply, Verdict},
+    settings::Compiled,
+    verify::{self, NativeVerifier, Source, VerifiedClaims, VerifyFault},
+};
+
+/// All that the engine may ask of the host while it decides.
+pub trait World: NativeVerifier {
+    /// Reads a slot that all workers of this Envoy share.
+    fn shared_get(&self, slot: &str) -> Option<Vec<u8>>;
+    /// Writes a slot that all workers of this Envoy share.
+    fn shared_set(&self, slot: &str, value: &[u8]);
+}
+
+/// What the host's randomness gives a VM at its start.
+#[derive(Clone, Copy)]
+pub struct Seeds {
+    /// Keys of the hash maps.
+    pub hash: [u64; 4],
+    /// Makes this VM's nonces its own.
+    pub nonce: [u8; 16],
+}
+
+impl core::fmt::Debug for Seeds {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str("Seeds(…)")
+    }
+}
+
+/// The decision of one VM, with its memory.
+pub struct Engine {
+    settings: Option<Rc<Compiled>>,
+    tokens: Bounded<Box<[u8]>, Verified>,
+    people: known::People,
+    sealer: Sealer,
+    limits: Limits,
+    realm: String,
+    max_stale_ms: u64,
+    heard: Now,
+    refreshed: HashMap<String, Now, RandomState>,
+    beside: Vec<Call>,
+}
+
+impl core::fmt::Debug for Engine {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Engine").field("ready", &self.is_ready()).finish_non_exhaustive()
+    }
+}
+
+#[derive(Debug, Clone)]
+struct Verified {
+    claims: Rc<VerifiedClaims>,
+    subject: SubjectKey,
+    generation: u64,
+}
+
+/// Why a request is not decided yet, or is refused.
+enum Stop {
+    Refuse(Code),
+    Wait(Wait),
+}
+
+impl From<Code> for Stop {
+    fn from(code: Code) -> Self {
+        Self::Refuse(code)
+    }
+}
+
+/// About what the claims of a token weigh in memory beside the token itself, in bytes.
+const CLAIMS_BYTES: usize = 512;
+/// How often one VM asks for newer keys of one issuer, in milliseconds.
+const REFRESH_EVERY_MS: u64 = 10_000;
+/// How long a request waits for newer keys, in milliseconds.
+pub const KEYS_HOLD_MS: u64 = 1_500;
+
+impl Engine {
+    /// An engine without settings: it lets nothing pass until it has some.
+    pub fn new(config: &PluginConfig, seeds: Seeds) -> Self {
+        let [a, b, c, d] = seeds.hash;
+        let hasher = RandomState::with_seeds(a, b, c, d);
+        Self {
+            settings: None,
+            tokens: Bounded::new(config.cache.tokens, config.cache.token_bytes, hasher.clone()),
+            people: known::People::new(&config.cache, &hasher),
+            sealer: Sealer::new(&config.control_plane.edge_secret, seeds.nonce),
+            limits: config.limits,
+            realm: config.realm.clone(),
+            max_stale_ms: u64::from(config.max_stale_seconds).saturating_mul(1000),
+            heard: Now(0),
+            refreshed: HashMap::with_hasher(hasher),
+            beside: Vec::new(),
+        }
+    }
+
+    /// Whether there are settings to decide by.
+    pub fn is_ready(&self) -> bool {
+        self.settings.is_some()
+    }
+
+    /// Decides a request, or says what it has to wait for.
+    pub fn decide(&mut self, request: &RequestView<'_>, turn: Turn<'_>, now: Now, world: &dyn World) -> Step {
+        match self.road(request, turn, now, world) {
+            Ok(plan) => Step::Done(Verdict::Forward(plan)),
+            Err(Stop::Refuse(code)) => Step::Done(Verdict::Refuse(self.refusal(request, code))),
+            Err(Stop::Wait(wait)) => Step::Wait(wait),
+        }
+    }
+
+    /// The answer to a request that is refused without being looked at.
+    pub fn refusal(&self, request: &RequestView<'_>, code: Code) -> Reply {
+        Reply::refuse(code, &self.realm, request.request_id)
+    }
+
+    fn road(
+        &mut self,
+        request: &RequestView<'_>,
+        turn: Turn<'_>,
+        now: Now,
+        world: &dyn World,
+    ) -> Result<HeaderPlan, Stop> {
+        let Some(settings) = self.settings.clone() else {
+            return Err(match turn {
+                Turn::Last => Stop::Refuse(Code::NotReady),
+                _ => Stop::Wait(Wait { until: Until::Settings, call: None }),
+            });
+        };
+        let path = policy::unambiguous(request.path).map_err(|_| Code::AmbiguousPath)?;
+        let rule = settings.policy.rule(request.method, path).ok_or(Code::RouteDenied)?;
+        if rule.auth == Auth::None {
+            return Ok(HeaderPlan::anonymous(request));
+        }
+        let found = extract(request, rule.session_cookie).map_err(|fault| fault.code())?;
+        match found {
+            None if rule.auth == Auth::Optional => Ok(HeaderPlan::anonymous(request)),
+            None => Err(Stop::Refuse(Code::MissingCredential)),
+            Some(Credential::ApiKey(key)) => self.by_key(key, &settings, rule, request, turn, now, world),
+            Some(Credential::Token(token, source)) => {
+                self.by_token(token, source, &settings, rule, request, turn, now, world)
+            }
+        }
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "one step of one road: each is a different thing it needs")]
+    fn by_key(
+        &mut self,
+        key: &[u8],
+        settings: &Compiled,
+        rule: &Rule,
+        request: &RequestView<'_>,
+        turn: Turn<'_>,
+        now: Now,
+        world: &dyn World,
+    ) -> Result<HeaderPlan, Stop> {
+        match api_key::form(key) {
+            Form::Checked => {}
+            Form::Unchecked if settings.accept_imported_keys => {}
+            Form::Unchecked | Form::Junk => return Err(Stop::Refuse(Code::ApiKeyMalformed)),
+        }
+        decide::accepts(rule, Method::ApiKey)?;
+        let hash = subject::key_hash(key);
+        let ask = || tollgate_protocol::edge::ResolveRequest::ApiKey { hash };
+        let known = self.identify(SubjectKey::of_key(&hash), ask, turn, now, world)?;
+        let caller = Caller {
+            method: Method::ApiKey,
+            identity: &known.identity,
+            scopes: &known.scopes,
+            session_id: None,
+            actor: None,
+        };
+        let permit = decide::decide(caller, rule, now.seconds())?;
+        Ok(HeaderPlan::permitted(&permit, rule, settings.assertion.as_ref(), request, now.seconds()))
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "one step of one road: each is a different thing it needs")]
+    fn by_token(
+        &mut self,
+        token: &[u8],
+        source: Source,
+        settings: &Compiled,
+        rule: &Rule,
+        request: &RequestView<'_>,
+        turn: Turn<'_>,
+        now: Now,
+        world: &dyn World,
+    ) -> Result<HeaderPlan, Stop> {
+        let Verified { claims, subject, .. } = self.verified(token, source, settings, turn, now, world)?;
+        decide::accepts(rule, claims.method())?;
+        let known = self.identify(subject, || subject::question(&claims), turn, now, world)?;
+        let caller = Caller {
+            method: claims.method(),
+            identity: &known.identity,
+            scopes: claims.scopes(),
+            session_id: claims.session_id(),
+            actor: claims.actor(),
+        };
+        let permit = decide::decide(caller, rule, now.seconds())?;
+        Ok(HeaderPlan::permitted(&permit, rule, settings.assertion.as_ref(), request, now.seconds()))
+    }
+
+    /// The claims of a token, from memory where it was verified before under the same key sets. What can change with
+    /// time or carrier is asked again at each hit.
+    fn verified(
+        &mut self,
+        token: &[u8],
+        source: Source,
+        settings: &Compiled,
+        turn: Turn<'_>,
+        now: Now,
+        world: &dyn World,
+    ) -> Result<Verified, Stop> {
+        let generation = settings.issuers.generation();
+        if let Some(hit) = self.tokens.get(token)
+            && hit.generation == generation
+        {
+            let still = hit.claims.check_times(now.seconds()).and_then(|()| hit.claims.allowed_from(source));
+            return still.map(|()| hit.clone()).map_err(|fault| Stop::Refuse(fault.code()));
+        }
+        match verify::verify(token, source, &settings.issuers, now.seconds(), &self.limits, world) {
+            Ok(claims) => {
+                let subject = SubjectKey::of_claims(&claims);
+                let verified = Verified { claims: Rc::new(claims), subject, generation };
+                let weight = token.len().saturating_add(CLAIMS_BYTES);
+                self.tokens.put(token.into(), verified.clone(), weight);
+                Ok(verified)
+            }
+            Err(VerifyFault::UnknownKey { issuer: Some(issuer) }) => Err(self.newer_keys(&issuer, turn, now)),
+            Err(fault) => Err(Stop::Refuse(fault.code())),
+        }
+    }
+
+    /// A token names a key that its issuer does not have: perhaps the issuer has a new one. One request asks, those
+    /// that come while the answer is due wait for it, all others are refused at once.
+    fn newer_keys(&mut self, issuer: &str, turn: Turn<'_>, now: Now) -> Stop {
+        let Turn::First = turn else { return Stop::Refuse(Code::TokenUnknownKey) };
+        let age = self.refreshed.get(issuer).map(|asked| now.0.saturating_sub(asked.0));
+        let call = match age {
+            Some(age) if age < KEYS_HOLD_MS => None,
+            Some(age) if age < REFRESH_EVERY_MS => return Stop::Refuse(Code::TokenUnknownKey),
+            // Only issuers of the settings come here, so this map is as small as they are few.
+            _ => {
+                self.refreshed.insert(issuer.to_owned(), now);
+                Some(Call::Refresh(issuer.to_owned()))
+            }
+        };
+        Stop::Wait(Wait { until: Until::Keys, call })
+    }
+
+    fn identify(
+        &mut self,
+        subject: SubjectKey,
+        question: impl FnOnce() -> tollgate_protocol::edge::ResolveRequest,
+        turn: Turn<'_>,
+        now: Now,
+        world: &dyn World,
+    ) -> Result<Rc<Known>, Stop> {
+        if let Turn::Answered(answered) = turn
+            && answered.subject == subject
+        {
+            return answered.result.clone().map_err(Stop::Refuse);
+        }
+        if let Turn::Last = turn {
+            return Err(Stop::Refuse(Code::IdentityUnavailable));
+        }
+        let trusted = now.0.saturating_sub(self.heard.0) <= self.max_stale_ms;
+        match self.people.find(subject, question, trusted, now, &self.sealer, world) {
+            known::Found::Known(known) => Ok(known),
+            known::Found::Stale(known, call) => {
+                self.beside.push(call);
+                Ok(known)
+            }
+            known::Found::Refused(code) => Err(Stop::Refuse(code)),
+            known::Found::Ask(call) => Err(Stop::Wait(Wait { until: Until::Identity(subject), call })),
+            known::Found::Busy => Err(Stop::Refuse(Code::IdentityUnavailable)),
+        }
+    }
+
+    /// Takes in what the control plane said about a subject; `None`: it could not be asked.
+    pub fn answered(
+        &mut self,
+        subject: SubjectKey,
+        answer: Option<ResolveAnswer>,
+        now: Now,
+        world: &dyn World,
+    ) -> Settled {
+        self.people.answered(subject, answer, now, &mut self.sealer, world)
+    }
+
+    /// Calls to make beside the requests: nobody waits for them.
+    pub fn take_beside(&mut self) -> Vec<Call> {
+        core::mem::take(&mut self.beside)
+    }
+
+    /// Numbers of cached tokens and identities, for gauges.
+    pub fn cached(&self) -> (usize, usize) {
+        (self.tokens.len(), self.people.len())
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,86 @@
+//! Tables over one `check`: which rule a request meets.
+
+use tollgate_protocol::policy::{Fallback, Policy, Route as Wire};
+
+use super::*;
+
+fn route(path: &str, methods: &[&str], name: &str) -> Wire {
+    serde_json::from_value(serde_json::json!({"path": path, "methods": methods, "roles": [name]})).unwrap()
+}
+
+#[track_caller]
+fn check(routes: &[Wire], method: &str, path: &str, expect: Option<&str>) {
+    let policy = CompiledPolicy::compile(&Policy { fallback: Fallback::Deny, routes: routes.to_vec() }).unwrap();
+    let rule = policy.rule(method.as_bytes(), path.as_bytes());
+    assert_eq!(rule.map(|rule| &*rule.roles[0]), expect, "{method} {path}");
+}
+
+#[test]
+fn the_most_specific_route_decides() {
+    let routes = [
+        route("/**", &[], "root"),
+        route("/api/**", &[], "api"),
+        route("/api/keys", &[], "keys"),
+        route("/api/keys", &["DELETE"], "delete-keys"),
+        route("/api/keys/**", &["GET"], "below-keys"),
+    ];
+    check(&routes, "GET", "/", Some("root"));
+    check(&routes, "GET", "/apis", Some("root"));
+    check(&routes, "GET", "/api", Some("api"));
+    check(&routes, "GET", "/api/", Some("api"));
+    check(&routes, "GET", "/api/keys", Some("keys"));
+    check(&routes, "DELETE", "/api/keys", Some("delete-keys"));
+    check(&routes, "GET", "/api/keys/1", Some("below-keys"));
+    check(&routes, "POST", "/api/keys/1", Some("api"));
+    check(&routes[1..], "GET", "/other", None);
+    check(&[], "GET", "/", None);
+}
+
+#[test]
+fn faulty_routes_are_all_listed() {
+    let routes = vec![
+        route("api", &[], "a"),
+        route("/a/*/b", &[], "a"),
+        route("/a//b", &[], "a"),
+        route("/fine", &[], "a"),
+        route("/a", &["get"], "a"),
+        route("/fine", &[], "b"),
+        route("/a?b", &[], "a"),
+    ];
+    let faults = CompiledPolicy::compile(&Policy { fallback: Fallback::Deny, routes }).unwrap_err();
+    let found: Vec<_> = faults.iter().map(|fault| (fault.index, fault.fault)).collect();
+    use RouteFault::*;
+    assert_eq!(found, [(0, Relative), (1, Wildcard), (2, Ambiguous), (4, HttpMethod), (5, Duplicate), (6, Ambiguous)]);
+}
+
+#[test]
+fn paths_with_two_readings_are_refused() {
+    for good in ["/", "/a", "/a/", "/a.b/..c/...", "/a%20b", "/a?b=../..//\\", "/%C3%A9", "/a:b@c,d=e!$&'()*+~"] {
+        assert!(unambiguous(good.as_bytes()).is_ok(), "{good}");
+    }
+    let bad: [&[u8]; 20] = [
+        b"",
+        b"*",
+        b"a",
+        b"//",
+        b"/a//b",
+        b"/.",
+        b"/..",
+        b"/a/./b",
+        b"/a/../b",
+        b"/a/..",
+        b"/%2e%2e/a",
+        b"/a%2Fb",
+        b"/a%5cb",
+        b"/a\\b",
+        b"/a;b",
+        b"/a%00",
+        b"/a%2",
+        b"/a%zz",
+        b"/a%252e",
+        b"/\xc3\xa9",
+    ];
+    for bad in bad {
+        assert_eq!(unambiguous(bad), Err(AmbiguousPath), "{}", String::from_utf8_lossy(bad));
+    }
+}
