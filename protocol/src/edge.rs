@@ -140,6 +140,7 @@ pub struct ResolveAnswer {
 /// Who a credential belongs to, or why it is refused.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[expect(clippy::large_enum_variant, reason = "one for each answer, and short-lived")]
 pub enum Outcome {
     /// This user.
     Identity(Identity),

@@ -29,3 +29,9 @@ pub mod request;
 pub mod respond;
 pub mod settings;
 pub mod verify;
+
+/// Decodes base64url without padding (RFC 7515 section 2); `None` for anything else.
+pub fn base64url(text: &str) -> Option<Vec<u8>> {
+    use base64::Engine as _;
+    base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(text).ok()
+}

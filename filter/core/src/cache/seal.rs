@@ -37,6 +37,7 @@ pub mod slot {
 /// Seals and opens. Its key does not print.
 pub struct Sealer {
     cipher: XChaCha20Poly1305,
+    name: [u8; 8],
     nonce_prefix: [u8; 16],
     sealed: u64,
 }
@@ -55,7 +56,13 @@ impl Sealer {
         // One hash is enough to derive from a secret: the label in front has a fixed length and no other use.
         let derive = |label: &[u8; 8]| Sha256::new().chain_update(label).chain_update(edge_secret).finalize();
         let key = Zeroizing::new(<[u8; 32]>::from(derive(b"seal.001")));
-        Self { cipher: XChaCha20Poly1305::new(&(*key).into()), nonce_prefix, sealed: 0 }
+        let [a, b, c, d, e, f, g, h, ..] = <[u8; 32]>::from(derive(b"name.001"));
+        Self { cipher: XChaCha20Poly1305::new(&(*key).into()), name: [a, b, c, d, e, f, g, h], nonce_prefix, sealed: 0 }
+    }
+
+    /// A name that keeps the slots of two control planes apart in one proxy. It does not tell the secret.
+    pub fn namespace(&self, cluster: &str) -> String {
+        format!("{cluster}.{:016x}", u64::from_be_bytes(self.name))
     }
 
     /// Seals a value for a slot. `None` only if the cipher refuses, which it does above 256 GB.

@@ -121,7 +121,7 @@ impl People {
             {
                 return Found::Refused(code);
             }
-            if let Some(known) = self.from_shared(subject, sealer, world) {
+            if let Some(known) = self.shared(subject, sealer, world) {
                 return Found::Known(known);
             }
         }
@@ -161,7 +161,7 @@ impl People {
         }
         let question = question();
         self.pending.insert(subject, Pending { question: question.clone(), tries: 1 });
-        Found::Ask(Some(Call::Resolve(subject, question)))
+        Found::Ask(Some(Call::Resolve(subject, Box::new(question))))
     }
 
     fn holds(&self, known: &Known) -> bool {
@@ -171,7 +171,7 @@ impl People {
                 && known.key.is_none_or(|key| self.fresh.holds(known.as_of, key)))
     }
 
-    fn from_shared(&mut self, subject: SubjectKey, sealer: &Sealer, world: &dyn World) -> Option<Rc<Known>> {
+    fn shared(&mut self, subject: SubjectKey, sealer: &Sealer, world: &dyn World) -> Option<Rc<Known>> {
         let slot = slot::identity(&subject.0);
         let sealed = world.shared_get(&slot)?;
         let shared: Shared = serde_json::from_slice(&sealer.open(&slot, &sealed)?).ok()?;
@@ -230,7 +230,7 @@ impl People {
                         Some(Pending { question, tries }) if tries < TRIES => {
                             let again = Pending { question: question.clone(), tries: tries.saturating_add(1) };
                             self.pending.insert(subject, again);
-                            return Settled::Ask(Call::Resolve(subject, question));
+                            return Settled::Ask(Call::Resolve(subject, Box::new(question)));
                         }
                         _ => Err(Code::IdentityUnavailable),
                     },

@@ -51,7 +51,7 @@ pub enum Until {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Call {
     /// `resolve`; its answer goes to [`super::Engine::answered`].
-    Resolve(SubjectKey, ResolveRequest),
+    Resolve(SubjectKey, Box<ResolveRequest>),
     /// `refresh` of this issuer's keys; its answer does not matter, the keys come by `sync`.
     Refresh(String),
 }

@@ -1,6 +1,6 @@
 //! A permit to header changes: strip what is reserved, then set what is known. It must not see a token.
 
-use tollgate_protocol::headers;
+use tollgate_protocol::{Method, headers};
 
 use super::{
     Facts, assertion,
@@ -17,6 +17,8 @@ pub struct HeaderPlan {
     pub set: Vec<(&'static str, Vec<u8>)>,
     /// The same facts for filter state.
     pub facts: Facts,
+    /// Which kind of credential let the request through; `None`: it passes without an identity.
+    pub method: Option<Method>,
 }
 
 impl HeaderPlan {
@@ -33,7 +35,12 @@ impl HeaderPlan {
         request: &RequestView<'_>,
         now_seconds: u64,
     ) -> Self {
-        let mut plan = Self { remove: reserved(request), set: Vec::with_capacity(12), facts: Vec::with_capacity(6) };
+        let mut plan = Self {
+            remove: reserved(request),
+            set: Vec::with_capacity(12),
+            facts: Vec::with_capacity(6),
+            method: Some(permit.caller().method),
+        };
         plan.credential(rule, request);
         plan.identity(permit);
         if let (Some(audience), Some(signer)) = (&rule.assertion, signer) {

@@ -1,0 +1,96 @@
+//! Counters and gauges in Envoy's own statistics. Nothing in them is per user. A metric that the host refuses is
+//! silently not counted: no request depends on one.
+
+use std::collections::BTreeMap;
+
+use tollgate_protocol::{Code, Method};
+
+use crate::host::{self, MetricType};
+
+/// The metrics of one plugin.
+#[derive(Debug)]
+pub(crate) struct Metrics {
+    denied: BTreeMap<Code, Option<u32>>,
+    allowed: BTreeMap<Option<Method>, Option<u32>>,
+    native_checks: Option<u32>,
+    native_in_use: Option<u32>,
+    resolves: Option<u32>,
+    sync_failures: Option<u32>,
+    heard_seconds: Option<u32>,
+    cached_tokens: Option<u32>,
+    cached_identities: Option<u32>,
+}
+
+impl Metrics {
+    /// Defines what is always there; the counters by code and kind appear with their first count.
+    pub(crate) fn new() -> Self {
+        let define = host::define_metric;
+        Self {
+            denied: BTreeMap::new(),
+            allowed: BTreeMap::new(),
+            native_checks: define(MetricType::Counter, "tollgate_native_signature_checks_total"),
+            native_in_use: define(MetricType::Gauge, "tollgate_native_crypto"),
+            resolves: define(MetricType::Counter, "tollgate_resolve_calls_total"),
+            sync_failures: define(MetricType::Counter, "tollgate_sync_failures_total"),
+            heard_seconds: define(MetricType::Gauge, "tollgate_control_plane_heard_seconds"),
+            cached_tokens: define(MetricType::Gauge, "tollgate_cached_tokens"),
+            cached_identities: define(MetricType::Gauge, "tollgate_cached_identities"),
+        }
+    }
+
+    /// A request was refused.
+    pub(crate) fn denied(&mut self, code: Code) {
+        let define = || host::define_metric(MetricType::Counter, &format!("tollgate_denied_total.code.{code}"));
+        count(*self.denied.entry(code).or_insert_with(define), 1);
+    }
+
+    /// A request was let through; without a method, it had no identity.
+    pub(crate) fn allowed(&mut self, method: Option<Method>) {
+        let define = || {
+            let method = method.map_or("anonymous", Method::as_str);
+            host::define_metric(MetricType::Counter, &format!("tollgate_allowed_total.method.{method}"))
+        };
+        count(*self.allowed.entry(method).or_insert_with(define), 1);
+    }
+
+    /// Envoy's verifier has judged this many signatures.
+    pub(crate) fn native_checks(&self, number: u64) {
+        if number > 0 {
+            count(self.native_checks, i64::try_from(number).unwrap_or(i64::MAX));
+        }
+    }
+
+    /// Whether Envoy's verifier is in use.
+    pub(crate) fn native_in_use(&self, yes: bool) {
+        gauge(self.native_in_use, u64::from(yes));
+    }
+
+    /// A `resolve` call was made.
+    pub(crate) fn resolve(&self) {
+        count(self.resolves, 1);
+    }
+
+    /// A `sync` call failed.
+    pub(crate) fn sync_failure(&self) {
+        count(self.sync_failures, 1);
+    }
+
+    /// When the control plane was heard last, in unix seconds, and how much this VM remembers.
+    pub(crate) fn memory(&self, heard_seconds: u64, (tokens, identities): (usize, usize)) {
+        gauge(self.heard_seconds, heard_seconds);
+        gauge(self.cached_tokens, u64::try_from(tokens).unwrap_or(u64::MAX));
+        gauge(self.cached_identities, u64::try_from(identities).unwrap_or(u64::MAX));
+    }
+}
+
+fn count(id: Option<u32>, by: i64) {
+    if let Some(id) = id {
+        host::count(id, by);
+    }
+}
+
+fn gauge(id: Option<u32>, value: u64) {
+    if let Some(id) = id {
+        host::gauge(id, value);
+    }
+}

@@ -1,0 +1,255 @@
+//! One configured plugin in one VM: its decision, its paused requests, its calls. It acts on what the core says and
+//! owns no rule of its own.
+
+use std::collections::BTreeMap;
+
+use tollgate_core::{
+    engine::{self, Call, Engine, Now, Seeds, Settled, Step, SubjectKey, Turn, Until, Wait},
+    request::{Pairs, RequestView},
+    respond::{HeaderPlan, Reply, Verdict},
+};
+use tollgate_protocol::{Code, config::PluginConfig, edge};
+
+use crate::{
+    crypto,
+    host::{self, BufferType, LogLevel, MapType},
+    metrics::Metrics,
+    share::Follower,
+    sync::{self, Sync},
+    waiting::Waiting,
+    world::HostWorld,
+};
+
+/// How often a plugin looks for news, in milliseconds.
+pub(crate) const TICK_MS: u32 = 100;
+/// Bound on `resolve`, in milliseconds.
+const RESOLVE_TIMEOUT_MS: u32 = 2_000;
+/// A request that waits for an identity gives up a little after the call has, in milliseconds.
+const IDENTITY_HOLD_MS: u64 = 2_500;
+
+/// What the host does with a request after a callback.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Flow {
+    Continue,
+    Pause,
+}
+
+/// One plugin.
+#[derive(Debug)]
+pub(crate) struct Plugin {
+    root: u32,
+    config: PluginConfig,
+    engine: Engine,
+    world: HostWorld,
+    metrics: Metrics,
+    follower: Follower,
+    sync: Sync,
+    waiting: Waiting,
+    resolves: BTreeMap<u32, SubjectKey>,
+}
+
+impl Plugin {
+    /// Starts a plugin. It is warm at once if another VM of this Envoy has settings. `None` without randomness.
+    pub(crate) fn start(root: u32, config: PluginConfig) -> Option<Self> {
+        let mut random = [0; 56];
+        if !host::random(&mut random) {
+            return None;
+        }
+        let (nonce, rest) = random.split_first_chunk::<16>()?;
+        let mut words = rest.chunks_exact(8).filter_map(|word| word.try_into().ok().map(u64::from_le_bytes));
+        let hash = [words.next()?, words.next()?, words.next()?, words.next()?];
+        let seeds = Seeds { hash, nonce: *nonce };
+        let native = config.native_crypto && crypto::native_works();
+        let verifier =
+            if native { "Envoy's native verifier (RS*, ES*) with pure Rust for the rest" } else { "pure Rust" };
+        host::log(LogLevel::Info, &format!("tollgate: signatures are checked by {verifier}"));
+        let mut engine = Engine::new(&config, seeds);
+        let namespace = engine.sealer().namespace(&config.control_plane.cluster);
+        let mut plugin = Self {
+            root,
+            engine,
+            world: HostWorld::new(namespace, native),
+            metrics: Metrics::new(),
+            follower: Follower::default(),
+            sync: Sync::new(words.next()?),
+            waiting: Waiting::default(),
+            resolves: BTreeMap::new(),
+            config,
+        };
+        plugin.metrics.native_in_use(plugin.world.is_native());
+        plugin.catch_up(Now(host::now_ms()));
+        Some(plugin)
+    }
+
+    /// Time passes: leadership, news, deadlines.
+    pub(crate) fn tick(&mut self) {
+        let now = Now(host::now_ms());
+        let leads = self.sync.tick(&mut self.engine, &self.world, &self.config.control_plane, now);
+        self.catch_up(now);
+        let overdue = self.waiting.overdue(now);
+        self.again(overdue, Turn::Last, now);
+        self.metrics.native_checks(self.world.take_native_checks());
+        if leads {
+            self.metrics.memory(self.follower.heard_ms / 1000, self.engine.cached());
+        }
+    }
+
+    fn catch_up(&mut self, now: Now) {
+        if self.follower.catch_up(&mut self.engine, &self.world, now) {
+            let waiters = self.waiting.for_settings();
+            self.again(waiters, Turn::Again, now);
+        }
+    }
+
+    /// A new request.
+    pub(crate) fn request(&mut self, context: u32) -> Flow {
+        self.turn(context, Turn::First, Now(host::now_ms()))
+    }
+
+    /// Lets paused requests take another turn.
+    fn again(&mut self, waiters: Vec<crate::waiting::Waiter>, turn: Turn<'_>, now: Now) {
+        if waiters.is_empty() {
+            return;
+        }
+        for waiter in waiters {
+            // A client that left took its request with it.
+            if host::switch_to(waiter.context) && self.turn(waiter.context, turn, now) == Flow::Continue {
+                host::resume_request();
+            }
+        }
+        let _ = host::switch_to(self.root);
+    }
+
+    /// One turn of the current request.
+    fn turn(&mut self, context: u32, turn: Turn<'_>, now: Now) -> Flow {
+        let Some(map) = host::header_map(MapType::HttpRequestHeaders) else {
+            return self.refuse(self.engine.refusal(&RequestView::default(), Code::NotReady));
+        };
+        let Some(pairs) = Pairs::open(&map) else {
+            return self.refuse(self.engine.refusal(&RequestView::default(), Code::NotReady));
+        };
+        let request = RequestView::read(pairs);
+        let flow = match self.engine.decide(&request, turn, now, &self.world) {
+            Step::Done(verdict) => self.carry_out(verdict, &request),
+            Step::Wait(wait) => self.wait(context, wait, &request, now),
+        };
+        for call in self.engine.take_beside() {
+            let _ = self.make(call, now);
+        }
+        flow
+    }
+
+    fn wait(&mut self, context: u32, wait: Wait, request: &RequestView<'_>, now: Now) -> Flow {
+        let hold = match wait.until {
+            Until::Settings => u64::from(self.config.startup_hold_ms),
+            Until::Keys => engine::KEYS_HOLD_MS,
+            Until::Identity(_) => IDENTITY_HOLD_MS,
+        };
+        let in_vain = if wait.until == Until::Settings { Code::NotReady } else { Code::IdentityUnavailable };
+        let asked = wait.call.is_none_or(|call| self.make(call, now));
+        if asked && self.waiting.add(context, wait.until, Now(now.0.saturating_add(hold))) {
+            return Flow::Pause;
+        }
+        self.refuse(self.engine.refusal(request, in_vain))
+    }
+
+    /// Makes a call. `false` when the host refuses it at once.
+    fn make(&mut self, call: Call, now: Now) -> bool {
+        let control = &self.config.control_plane;
+        match call {
+            Call::Refresh(issuer) => {
+                let body = serde_json::to_vec(&edge::RefreshRequest { issuer }).unwrap_or_default();
+                // Its answer is not waited for: newer keys come by sync.
+                sync::call(control, "POST", edge::REFRESH_PATH, &body, RESOLVE_TIMEOUT_MS).is_some()
+            }
+            Call::Resolve(subject, question) => {
+                let body = serde_json::to_vec(&question).unwrap_or_default();
+                self.metrics.resolve();
+                match sync::call(control, "POST", edge::RESOLVE_PATH, &body, RESOLVE_TIMEOUT_MS) {
+                    Some(token) => {
+                        self.resolves.insert(token, subject);
+                        true
+                    }
+                    None => {
+                        // Nobody waits for it yet, or those who do are told by their deadline; new ones may ask again.
+                        let _ = self.engine.answered(subject, None, now, &self.world);
+                        false
+                    }
+                }
+            }
+        }
+    }
+
+    /// An answer to one of this plugin's calls. `headers` is 0 when the call failed on its way.
+    pub(crate) fn call_answered(&mut self, token: u32, headers: u32, body_size: usize) {
+        let now = Now(host::now_ms());
+        let body = if headers > 0 { answer_body(body_size) } else { None };
+        if self.sync.is_poll(token) {
+            match body.and_then(|body| serde_json::from_slice(&body).ok()) {
+                Some(answer) => self.sync.answered(&mut self.engine, &self.world, answer, now),
+                None => {
+                    self.metrics.sync_failure();
+                    self.sync.failed(now);
+                }
+            }
+            // Apply what was published, and hold the next poll at once.
+            self.tick();
+        } else if let Some(subject) = self.resolves.remove(&token) {
+            let answer = body.and_then(|body| serde_json::from_slice(&body).ok());
+            match self.engine.answered(subject, answer, now, &self.world) {
+                Settled::Ask(call) => {
+                    let _ = self.make(call, now);
+                }
+                Settled::Go(answered) => {
+                    let waiters = self.waiting.for_subject(subject);
+                    self.again(waiters, Turn::Answered(&answered), now);
+                }
+            }
+        }
+    }
+
+    fn carry_out(&mut self, verdict: Verdict, request: &RequestView<'_>) -> Flow {
+        match verdict {
+            Verdict::Refuse(reply) => self.refuse(reply),
+            Verdict::Forward(plan) => {
+                if !apply(&plan) {
+                    // A request whose headers are not as decided must not go on.
+                    return self.refuse(self.engine.refusal(request, Code::IdentityUnavailable));
+                }
+                self.metrics.allowed(plan.method);
+                Flow::Continue
+            }
+        }
+    }
+
+    fn refuse(&mut self, reply: Reply) -> Flow {
+        self.metrics.denied(reply.code);
+        for (name, value) in &reply.facts {
+            host::set_filter_state(name, value);
+        }
+        let headers: Vec<(&str, &[u8])> = reply.headers.iter().map(|(name, value)| (*name, value.as_slice())).collect();
+        if !host::reply(reply.code.status(), reply.code.as_str(), &headers, &reply.body) {
+            host::log(LogLevel::Error, "tollgate: the host refused an answer; the request stays paused");
+        }
+        Flow::Pause
+    }
+}
+
+/// Changes the current request. `false` when the host refuses a change.
+fn apply(plan: &HeaderPlan) -> bool {
+    let done = plan.remove.iter().all(|name| host::remove_request_header(name))
+        && plan.set.iter().all(|(name, value)| host::set_request_header(name, value));
+    for (name, value) in &plan.facts {
+        host::set_filter_state(name, value);
+    }
+    done
+}
+
+/// The body of a call's answer, if its status is 200.
+fn answer_body(size: usize) -> Option<Vec<u8>> {
+    let status = host::header(MapType::HttpCallResponseHeaders, ":status")?;
+    if status != b"200" {
+        return None;
+    }
+    host::buffer(BufferType::HttpCallResponseBody, size)
+}

@@ -1,0 +1,173 @@
+//! How the VMs of one Envoy tell each other what the control plane said: the leader publishes, everyone catches up.
+//!
+//! In the shared data lie the last settings, a ring of the last changes, and a head that names both. Everything is
+//! sealed. This module must not know how the leader got its news.
+
+use serde::{Deserialize, Serialize};
+use tollgate_core::{
+    cache::slot,
+    engine::{Engine, Now},
+    settings::Compiled,
+};
+use tollgate_protocol::{
+    Cursor,
+    edge::{Change, Settings, SyncAnswer},
+};
+
+use crate::{
+    host::{self, LogLevel},
+    world::HostWorld,
+};
+
+/// What has been published last.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub(crate) struct Head {
+    version: u64,
+    settings: u64,
+    pub(crate) cursor: Option<Cursor>,
+    heard_ms: u64,
+}
+
+#[derive(Serialize, Deserialize)]
+struct News {
+    version: u64,
+    before: Option<Cursor>,
+    cursor: Cursor,
+    reset: bool,
+    changes: Vec<Change>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct PublishedSettings {
+    version: u64,
+    settings: Settings,
+}
+
+/// How far this VM has caught up.
+#[derive(Debug, Default)]
+pub(crate) struct Follower {
+    version: Option<u64>,
+    settings: u64,
+    pub(crate) heard_ms: u64,
+}
+
+/// The head and its version for a compare-and-swap.
+pub(crate) fn head(engine: &mut Engine, world: &HostWorld) -> (Head, u32) {
+    let Some((sealed, cas)) = host::get_shared(&world.slot(slot::HEAD)) else { return (Head::default(), 0) };
+    (open(engine, slot::HEAD, &sealed).unwrap_or_default(), cas)
+}
+
+/// Publishes an answer of the control plane. `false`: somebody else has published meanwhile, and this answer is void.
+pub(crate) fn publish(engine: &mut Engine, world: &HostWorld, answer: SyncAnswer, now: Now) -> bool {
+    let (mut head, cas) = head(engine, world);
+    let is_news = answer.reset
+        || answer.settings.is_some()
+        || !answer.changes.is_empty()
+        || head.cursor.as_ref() != Some(&answer.cursor);
+    head.heard_ms = now.0;
+    if is_news {
+        head.version = head.version.wrapping_add(1);
+        if let Some(settings) = answer.settings {
+            head.settings = head.version;
+            put(engine, world, slot::SETTINGS, &PublishedSettings { version: head.version, settings });
+        }
+        let news = News {
+            version: head.version,
+            before: head.cursor.take(),
+            cursor: answer.cursor.clone(),
+            reset: answer.reset,
+            changes: answer.changes,
+        };
+        put(engine, world, &slot::log(head.version), &news);
+        head.cursor = Some(answer.cursor);
+    }
+    let plain = serde_json::to_vec(&head).unwrap_or_default();
+    let sealed = engine.sealer().seal(slot::HEAD, &plain);
+    sealed.is_some_and(|sealed| host::set_shared(&world.slot(slot::HEAD), &sealed, cas))
+}
+
+impl Follower {
+    /// Takes in everything that was published since the last time. Returns whether new settings came in force.
+    pub(crate) fn catch_up(&mut self, engine: &mut Engine, world: &HostWorld, now: Now) -> bool {
+        let (head, _) = head(engine, world);
+        let Some(cursor) = head.cursor else { return false };
+        engine.heard(Now(head.heard_ms));
+        self.heard_ms = head.heard_ms;
+        if self.version == Some(head.version) {
+            return false;
+        }
+        self.news(engine, world, head.version, &cursor, now);
+        self.version = Some(head.version);
+        self.settings != head.settings && self.settings(engine, world, head.settings)
+    }
+
+    /// Applies the changes up to `version`, oldest first.
+    fn news(&self, engine: &mut Engine, world: &HostWorld, version: u64, cursor: &Cursor, now: Now) {
+        let wanted = match self.version {
+            Some(mine) => version.wrapping_sub(mine),
+            None => version.min(slot::LOG_SLOTS),
+        };
+        let mut found = Vec::new();
+        for back in 0..wanted.min(slot::LOG_SLOTS) {
+            match log(engine, world, version.wrapping_sub(back)) {
+                Some(news) => found.push(news),
+                None => break,
+            }
+        }
+        let complete = u64::try_from(found.len()) == Ok(wanted);
+        match (self.version, found.last()) {
+            (Some(_), _) if complete => {}
+            // A VM that starts: what it may find in shared memory is judged from the oldest change it can see.
+            (None, Some(oldest)) => engine.start_at(oldest.before.as_ref().unwrap_or(&oldest.cursor)),
+            _ => return engine.forget(cursor, now),
+        }
+        for news in found.iter().rev() {
+            if news.reset {
+                engine.lost(&news.cursor, now);
+            }
+            engine.changed(&news.changes, &news.cursor, now);
+        }
+    }
+
+    fn settings(&mut self, engine: &mut Engine, world: &HostWorld, version: u64) -> bool {
+        let sealed = host::get_shared(&world.slot(slot::SETTINGS));
+        let published: Option<PublishedSettings> = sealed.and_then(|(sealed, _)| open(engine, slot::SETTINGS, &sealed));
+        let Some(published) = published else {
+            host::log(LogLevel::Error, "tollgate: the published settings cannot be read; the last ones stay in force");
+            return false;
+        };
+        self.settings = version;
+        match Compiled::compile(&published.settings) {
+            Ok((compiled, faults)) => {
+                for fault in faults {
+                    host::log(LogLevel::Warn, &format!("tollgate: a key is left out: {fault}"));
+                }
+                engine.use_settings(compiled);
+                true
+            }
+            Err(fault) => {
+                host::log(LogLevel::Error, &format!("tollgate: {fault}; the last settings stay in force"));
+                false
+            }
+        }
+    }
+}
+
+fn log(engine: &mut Engine, world: &HostWorld, version: u64) -> Option<News> {
+    let slot = slot::log(version);
+    let (sealed, _) = host::get_shared(&world.slot(&slot))?;
+    open::<News>(engine, &slot, &sealed).filter(|news| news.version == version)
+}
+
+fn open<T: for<'de> Deserialize<'de>>(engine: &mut Engine, slot: &str, sealed: &[u8]) -> Option<T> {
+    serde_json::from_slice(&engine.sealer().open(slot, sealed)?).ok()
+}
+
+fn put(engine: &mut Engine, world: &HostWorld, slot: &str, value: &impl Serialize) {
+    let plain = serde_json::to_vec(value).unwrap_or_default();
+    if let Some(sealed) = engine.sealer().seal(slot, &plain)
+        && !host::set_shared(&world.slot(slot), &sealed, 0)
+    {
+        host::log(LogLevel::Error, "tollgate: the host refused to share data");
+    }
+}

@@ -1,0 +1,92 @@
+//! The plugins of one VM. There can be several: Envoy keeps the old one until its requests are done when a
+//! configuration changes, and one VM serves all plugins of the same module.
+
+use std::collections::BTreeMap;
+
+use tollgate_protocol::config::PluginConfig;
+
+use crate::{
+    host::{self, BufferType, LogLevel},
+    plugin::{Flow, Plugin, TICK_MS},
+};
+
+/// A plugin that has not ticked while others ticked this often is gone: its root context was deleted.
+const MISSED_TICKS: u64 = 300;
+
+struct Entry {
+    plugin: Plugin,
+    last_tick: u64,
+}
+
+/// One VM.
+#[derive(Default)]
+pub(crate) struct Vm {
+    plugins: BTreeMap<u32, Entry>,
+    ticks: u64,
+    latest: Option<(u32, u32)>,
+}
+
+impl Vm {
+    /// A context was made; a request's one is used right after it was made.
+    pub(crate) fn created(&mut self, context: u32, root: u32) {
+        self.latest = (root != 0).then_some((context, root));
+    }
+
+    /// A plugin is configured, or configured anew. `false` refuses the configuration: Envoy keeps the former one.
+    pub(crate) fn configure(&mut self, root: u32, size: usize) -> bool {
+        let json = host::buffer(BufferType::PluginConfiguration, size).unwrap_or_default();
+        let config = match PluginConfig::parse(&json) {
+            Ok(config) => config,
+            Err(fault) => {
+                host::log(LogLevel::Critical, &format!("tollgate: {fault}"));
+                return false;
+            }
+        };
+        let Some(plugin) = Plugin::start(root, config) else {
+            host::log(LogLevel::Critical, "tollgate: the host offers no randomness (wasi random_get)");
+            return false;
+        };
+        self.plugins.insert(root, Entry { plugin, last_tick: self.ticks });
+        host::tick_every(TICK_MS);
+        true
+    }
+
+    /// Time passes for one plugin.
+    pub(crate) fn tick(&mut self, root: u32) {
+        self.ticks = self.ticks.saturating_add(1);
+        let ticks = self.ticks;
+        if let Some(entry) = self.plugins.get_mut(&root) {
+            entry.last_tick = ticks;
+            entry.plugin.tick();
+        }
+        if self.plugins.len() > 1 {
+            self.plugins.retain(|_, entry| ticks.saturating_sub(entry.last_tick) < MISSED_TICKS);
+        }
+    }
+
+    /// A request's headers are there.
+    pub(crate) fn request(&mut self, context: u32) -> Flow {
+        let root = match self.latest {
+            Some((latest, root)) if latest == context => Some(root),
+            _ if self.plugins.len() == 1 => self.plugins.keys().next().copied(),
+            _ => None,
+        };
+        match root.and_then(|root| self.plugins.get_mut(&root)) {
+            Some(entry) => entry.plugin.request(context),
+            None => shut(),
+        }
+    }
+
+    /// A call was answered.
+    pub(crate) fn call_answered(&mut self, root: u32, token: u32, headers: u32, body_size: usize) {
+        if let Some(entry) = self.plugins.get_mut(&root) {
+            entry.plugin.call_answered(token, headers, body_size);
+        }
+    }
+}
+
+/// Nobody is there to decide: the request is answered with a bare 503, never let through.
+pub(crate) fn shut() -> Flow {
+    let _ = host::reply(503, "not_ready", &[("retry-after", b"1")], b"");
+    Flow::Pause
+}
