@@ -30,8 +30,8 @@ impl<'a> Signed<'a> {
         issuers: &'a IssuerSet,
         native: &dyn NativeVerifier,
     ) -> Result<Self, VerifyFault> {
-        let issuer = match token.claimed_issuer() {
-            ClaimedIssuer::Named(name) => issuers.find(Some(name)),
+        let issuer = match token.claimed_issuer()? {
+            ClaimedIssuer::Named(name) => issuers.find(Some(&name)),
             ClaimedIssuer::Absent => issuers.find(None),
             ClaimedIssuer::NotAString => return Err(VerifyFault::ClaimType("iss")),
         }

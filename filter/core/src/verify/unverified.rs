@@ -3,10 +3,13 @@
 //! Must not know issuers, keys or time. The compact form is split and its header read by `jwt-compact`; what that
 //! crate leaves open (repeated names, depth, parameters that bring their own key) is refused here.
 
+use std::borrow::Cow;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jwt_compact::UntrustedToken;
-use serde::{Deserialize, Deserializer};
+use serde::Deserialize;
+use serde::de::{Deserializer as _, Error as _, IgnoredAny, MapAccess, Visitor};
 use serde_json::{Map, Value};
 use tollgate_protocol::config::Limits;
 
@@ -33,10 +36,9 @@ struct OtherFields {
 }
 
 /// What the payload says about its issuer, before anything is believed.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum ClaimedIssuer {
     /// No `iss`.
-    #[default]
     Absent,
     /// A string.
     Named(String),
@@ -49,11 +51,10 @@ pub(super) struct Unverified<'a> {
     parsed: UntrustedToken<'a, OtherFields>,
     message: &'a [u8],
     payload: Vec<u8>,
-    issuer: ClaimedIssuer,
 }
 
 impl<'a> Unverified<'a> {
-    /// Reads the shape, the header and `iss`. The only function that makes an [`Unverified`].
+    /// Reads the shape and the header. The only function that makes an [`Unverified`].
     pub(super) fn read(token: &'a [u8], limits: &Limits) -> Result<Self, VerifyFault> {
         if token.len() > limits.token_bytes {
             return Err(VerifyFault::TooLong);
@@ -72,8 +73,7 @@ impl<'a> Unverified<'a> {
             jwt_compact::ParseError::MalformedHeader(_) => VerifyFault::HeaderJson,
             _ => VerifyFault::Shape,
         })?;
-        let issuer = claimed_issuer(&payload)?;
-        Ok(Self { parsed, message: message.as_bytes(), payload, issuer })
+        Ok(Self { parsed, message: message.as_bytes(), payload })
     }
 
     /// The bytes that are signed: header and payload as sent, with the dot (RFC 7515 section 5.2).
@@ -112,8 +112,8 @@ impl<'a> Unverified<'a> {
     }
 
     /// `iss` as sent. May choose a key set and nothing else.
-    pub(super) fn claimed_issuer(&self) -> &ClaimedIssuer {
-        &self.issuer
+    pub(super) fn claimed_issuer(&self) -> Result<ClaimedIssuer, VerifyFault> {
+        claimed_issuer(&self.payload)
     }
 }
 
@@ -134,19 +134,38 @@ fn check_header(header: &Map<String, Value>) -> Result<(), VerifyFault> {
     Ok(())
 }
 
-/// Reads `iss` and skips all else without building it; repeated `iss` is an error of `serde`.
+/// Reads `iss` of an object and skips all else without building it.
 fn claimed_issuer(payload: &[u8]) -> Result<ClaimedIssuer, VerifyFault> {
-    #[derive(Deserialize)]
-    struct OnlyIssuer {
-        #[serde(default, deserialize_with = "any_issuer")]
-        iss: ClaimedIssuer,
-    }
-    fn any_issuer<'de, D: Deserializer<'de>>(deserializer: D) -> Result<ClaimedIssuer, D::Error> {
-        Ok(match Value::deserialize(deserializer)? {
-            Value::String(name) => ClaimedIssuer::Named(name),
-            _ => ClaimedIssuer::NotAString,
-        })
-    }
     let text = core::str::from_utf8(payload).map_err(|_| VerifyFault::PayloadJson)?;
-    serde_json::from_str::<OnlyIssuer>(text).map(|only| only.iss).map_err(|_| VerifyFault::PayloadJson)
+    let mut reader = serde_json::Deserializer::from_str(text);
+    let issuer = reader.deserialize_map(OnlyIssuer).map_err(|_| VerifyFault::PayloadJson)?;
+    reader.end().map_err(|_| VerifyFault::PayloadJson)?;
+    Ok(issuer)
+}
+
+struct OnlyIssuer;
+
+impl<'de> Visitor<'de> for OnlyIssuer {
+    type Value = ClaimedIssuer;
+
+    fn expecting(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<ClaimedIssuer, A::Error> {
+        let mut issuer = ClaimedIssuer::Absent;
+        while let Some(name) = members.next_key::<Cow<'de, str>>()? {
+            if name != "iss" {
+                members.next_value::<IgnoredAny>()?;
+            } else if issuer == ClaimedIssuer::Absent {
+                issuer = match members.next_value::<Value>()? {
+                    Value::String(name) => ClaimedIssuer::Named(name),
+                    _ => ClaimedIssuer::NotAString,
+                };
+            } else {
+                return Err(A::Error::custom("repeated name"));
+            }
+        }
+        Ok(issuer)
+    }
 }

@@ -40,6 +40,9 @@ impl RsaKey {
         if n.last().is_none_or(|low| low % 2 == 0) {
             return Err(KeyReason::Modulus);
         }
+        if super::roca::is_weak(n) {
+            return Err(KeyReason::Roca);
+        }
         if e.len() > 8 {
             return Err(KeyReason::Exponent);
         }

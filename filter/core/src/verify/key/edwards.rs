@@ -13,8 +13,12 @@ impl Ed25519Key {
     pub(super) fn load(x: &[u8]) -> Result<Self, KeyReason> {
         let bytes: &[u8; 32] = x.try_into().map_err(|_| KeyReason::Point)?;
         let public = VerifyingKey::from_bytes(bytes).map_err(|_| KeyReason::Point)?;
-        // Under a key of small order one signature can hold for many messages.
-        if public.is_weak() { Err(KeyReason::Point) } else { Ok(Self(public)) }
+        // One key has one spelling (RFC 8032 section 5.1.3), which dalek leaves open; and under a key of small order one
+        // signature can hold for many messages.
+        if public.to_edwards().compress().as_bytes() != bytes || public.is_weak() {
+            return Err(KeyReason::Point);
+        }
+        Ok(Self(public))
     }
 
     /// Strict: S below the group's order, no point of small order, so that one token has one signature.

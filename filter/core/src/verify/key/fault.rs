@@ -31,6 +31,9 @@ pub enum KeyReason {
     /// The RSA modulus is even.
     #[error("its modulus is even")]
     Modulus,
+    /// The RSA modulus can be factored: it has the shape of CVE-2017-15361 (ROCA).
+    #[error("its modulus has the shape of CVE-2017-15361")]
+    Roca,
     /// The RSA exponent is even, below 3 or above 2^32.
     #[error("its exponent is not an odd number from 3 to 2^32")]
     Exponent,

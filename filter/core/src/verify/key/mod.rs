@@ -6,12 +6,14 @@ mod asymmetric;
 mod der;
 mod edwards;
 mod fault;
+mod roca;
 mod secret;
 
 pub use fault::{KeyFault, KeyReason};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use tollgate_protocol::config::Limits;
 use tollgate_protocol::issuer::{IssuerKind, Jwk};
 use zeroize::Zeroizing;
 
@@ -19,6 +21,8 @@ use self::asymmetric::{P256Key, P384Key, RsaKey};
 use self::edwards::Ed25519Key;
 use self::secret::Secret;
 use super::alg::{Alg, NativeVerifier};
+use super::fault::VerifyFault;
+use super::unverified::Unverified;
 
 /// Longest encoded member of a key in characters: an 8192-bit modulus has 1366.
 const MAX_MEMBER: usize = 2048;
@@ -42,8 +46,8 @@ impl Key {
     /// Checks a key and makes it ready (RFC 7517, RFC 7518 section 6, RFC 8037 section 2).
     ///
     /// - The algorithm must be one of [`Alg`], allowed for this kind of issuer, and the one that `kty` and `crv` belong to.
-    /// - RSA: a modulus of 2048 bits (RFC 7518 section 3.3) to 4096 (Clerk, facts 2.2) or 8192 (legacy), odd; an odd
-    ///   exponent from 3 to 2^32.
+    /// - RSA: a modulus of 2048 bits (RFC 7518 section 3.3) to 4096 (Clerk, facts 2.2) or 8192 (legacy), odd, not one of
+    ///   the weak kind of CVE-2017-15361; an odd exponent from 3 to 2^32.
     /// - EC: both coordinates at full length (RFC 7518 section 6.2.1.2), the point on the curve.
     /// - Ed25519: 32 bytes, a point, not of small order.
     /// - `oct`: at least as long as the hash (RFC 7518 section 3.2 says MUST). A shorter secret can be guessed offline
@@ -68,6 +72,25 @@ impl Key {
             Material::Ed25519(key) => key.verify(message, signature),
             Material::Secret(secret) => secret.verify(self.alg.hash(), message, signature),
         }
+    }
+
+    /// The payload of a compact JWS that this key signed (RFC 7515 section 5.2). A signature is not a permission: this
+    /// says nothing about claims, and no [`VerifiedClaims`](super::VerifiedClaims) can be made of it.
+    ///
+    /// # Errors
+    /// As [`verify`](super::verify()), as far as shape, header, `kid` (where both have one), `alg` and signature go.
+    pub fn open(&self, token: &[u8], limits: &Limits, native: &dyn NativeVerifier) -> Result<Vec<u8>, VerifyFault> {
+        let token = Unverified::read(token, limits)?;
+        if token.kid().is_some() && self.kid.is_some() && token.kid() != self.kid() {
+            return Err(VerifyFault::UnknownKey { issuer: None });
+        }
+        if token.alg() != self.alg.as_str() {
+            return Err(VerifyFault::Algorithm);
+        }
+        if !self.verify(token.message(), token.signature(), native) {
+            return Err(VerifyFault::BadSignature);
+        }
+        Ok(token.payload().to_vec())
     }
 
     /// The key's name within its issuer.
