@@ -1,0 +1,20 @@
+//! Development mode: everything a newcomer needs on one machine, without an account anywhere. It starts the same
+//! control plane as `tollgate serve`; nothing in a server may depend on it.
+
+mod args;
+mod banner;
+pub mod credentials;
+pub mod data;
+pub mod echo;
+pub mod envoy;
+mod fault;
+pub mod issuer;
+pub mod mint;
+pub mod ports;
+mod run;
+pub mod shipped;
+mod template;
+
+pub use args::{Args, Command, CredentialsArgs, Faults, RunArgs};
+pub use fault::DevFault;
+pub use run::run;

@@ -1,0 +1,282 @@
+//! `tollgate dev`: starts everything, says when it is ready, and ends all of it. It must not know how a part works.
+
+use std::{io::Write as _, net::SocketAddr, path::Path, time::Duration};
+
+use tokio::{
+    signal::unix::{Signal, SignalKind, signal},
+    time::{Instant, timeout},
+};
+
+use super::{
+    args::{Args, Command, CredentialsArgs, Faults, RunArgs},
+    banner,
+    credentials::{self, LEGACY_SECRET_FILE},
+    data::{Data, Facts},
+    echo::Echo,
+    envoy::{self, Envoy, EnvoyOptions},
+    fault::DevFault,
+    issuer::{self, Issuer},
+    ports,
+    shipped::{self, EnvoyValues},
+};
+use crate::{
+    app::App,
+    clerk::url::JwksUrl,
+    config::{ClerkConfig, ClerkKeys, Config, LegacyConfig, Secret, StoreLocation},
+    serve,
+};
+
+/// Name of the development issuer, the claim `iss`. It stays the same whatever the ports are.
+const ISSUER: &str = "https://issuer.tollgate.test";
+/// Origin of the web app, the claim `azp`.
+const PARTY: &str = "http://localhost:3000";
+const EDGE_SECRET_FILE: &str = "edge.secret";
+const STORE_FILE: &str = "tollgate.db";
+const POLICY_FILE: &str = "policy.toml";
+/// How long Envoy may take to start, and the filter to receive its settings.
+const START: Duration = Duration::from_secs(30);
+/// How long the control plane may take to end what it is doing.
+const END: Duration = Duration::from_secs(3);
+
+/// Does what the command line says.
+///
+/// # Errors
+/// [`DevFault`], for the person who typed it.
+pub async fn run(args: Args) -> Result<(), DevFault> {
+    match args.command {
+        Some(Command::Credentials(args)) => print_credentials(&args).await,
+        None => everything(&args.run).await,
+    }
+}
+
+async fn print_credentials(args: &CredentialsArgs) -> Result<(), DevFault> {
+    let (data, facts) = Data::open(&args.data)?;
+    let app = open_app(&data).await?;
+    say(&credentials::print(&credentials::make(&app, &data, &facts, args).await?, args.json));
+    Ok(())
+}
+
+async fn everything(args: &RunArgs) -> Result<(), DevFault> {
+    let mut stop = StopSignals::new()?;
+    check(args)?;
+    let data = Data::create(&args.data)?;
+    log_to(&data.path("control-plane.log"))?;
+    let mut parts = tokio::select! {
+        parts = Parts::start(args, &data) => parts?,
+        () = stop.next() => return Ok(()),
+    };
+    say(&parts.ready(args, &data).await?);
+    let ended = tokio::select! {
+        () = stop.next() => Ok(()),
+        fault = parts.envoy_ended() => Err(fault),
+    };
+    say("\nstopping (Ctrl-C again kills)\n");
+    tokio::select! {
+        () = parts.stop() => ended,
+        () = stop.next() => std::process::exit(130),
+    }
+}
+
+/// The terminal is for people: what the control plane logs goes to a file, begun anew at each start.
+fn log_to(path: &Path) -> Result<(), DevFault> {
+    let file = std::fs::File::create(path).map_err(DevFault::file("cannot write", path))?;
+    let log = tracing_subscriber::fmt().with_ansi(false).with_target(false).with_max_level(tracing::Level::INFO);
+    // An error says that a log is running already.
+    let _ = log.with_writer(std::sync::Mutex::new(file)).try_init();
+    Ok(())
+}
+
+/// Everything that can be known to be wrong before anything is started.
+fn check(args: &RunArgs) -> Result<(), DevFault> {
+    let [api, edge] = args.control_plane_ports();
+    let mut needed = vec![api, edge, args.backend(), args.issuer()];
+    if !args.no_envoy {
+        needed.extend(args.envoy_ports());
+        readable(&args.wasm, "the filter is not built (make wasm):")?;
+    }
+    if let Some(policy) = &args.policy {
+        readable(policy, "cannot read the rules")?;
+    }
+    ports::check(&needed)
+}
+
+fn readable(path: &Path, what: &'static str) -> Result<(), DevFault> {
+    std::fs::File::open(path).map(drop).map_err(DevFault::file(what, path))
+}
+
+/// What runs.
+struct Parts {
+    control_plane: serve::Running,
+    envoy: Option<Envoy>,
+    facts: Facts,
+    _issuer: Issuer,
+    _echo: Echo,
+}
+
+impl Parts {
+    async fn start(args: &RunArgs, data: &Data) -> Result<Self, DevFault> {
+        let io = |what: &'static str| move |fault: std::io::Error| DevFault::Other(format!("{what}: {fault}"));
+        let echo = Echo::start(ports::listen(args.backend())?).map_err(io("echo backend"))?;
+        say(&format!("echo backend        http://{}\n", echo.addr));
+
+        let key = data.issuer_key_or_new(issuer::KEY_FILE)?;
+        let listener = ports::listen(args.issuer())?;
+        let issuer = Issuer::start(listener, ISSUER, key, Some(data.clone())).map_err(io("development issuer"))?;
+        say(&format!("development issuer  {}\n", issuer.jwks_url()));
+
+        if args.policy.is_none() {
+            data.write(POLICY_FILE, shipped::POLICY.as_bytes())?;
+        }
+        let config = config(args, data, issuer.jwks_url())?;
+        let started = serve::start(config).await;
+        let control_plane = started.map_err(|fault| DevFault::Other(format!("control plane: {fault}")))?;
+        let (api, edge) = (control_plane.api_addr, control_plane.edge_addr);
+        say(&format!("control plane       http://{api} (API), http://{edge} (edge)\n"));
+
+        let url = format!("http://127.0.0.1:{}", args.envoy_port);
+        let facts = Facts { envoy: url, issuer: ISSUER.to_owned(), party: PARTY.to_owned() };
+        data.write_facts(&facts)?;
+        let envoy = match args.no_envoy {
+            true => None,
+            false => Some(start_envoy(args, data).await?),
+        };
+        Ok(Self { control_plane, envoy, facts, _issuer: issuer, _echo: echo })
+    }
+
+    /// The ready line and what follows it.
+    async fn ready(&self, args: &RunArgs, data: &Data) -> Result<String, DevFault> {
+        let who = CredentialsArgs {
+            data: args.data.clone(),
+            email: "ada@example.com".to_owned(),
+            name: "Ada Lovelace".to_owned(),
+            role: None,
+            scopes: Vec::new(),
+            json: false,
+            faults: Faults::default(),
+        };
+        let app = open_app(data).await?;
+        let credentials = credentials::make(&app, data, &self.facts, &who).await?;
+        let line = match self.envoy {
+            Some(_) => format!("ready: {} (Ctrl-C ends it)\n", self.facts.envoy),
+            None => "ready, without Envoy (Ctrl-C ends it)\n".to_owned(),
+        };
+        Ok(line + &banner::text(args, data, &credentials))
+    }
+
+    async fn envoy_ended(&mut self) -> DevFault {
+        match &mut self.envoy {
+            Some(envoy) => envoy.ended().await,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Envoy first: it would only complain about the others being gone.
+    async fn stop(self) {
+        if let Some(envoy) = self.envoy
+            && let Err(fault) = envoy.stop().await
+        {
+            say(&format!("Envoy: {fault}\n"));
+        }
+        if timeout(END, self.control_plane.shutdown()).await.is_err() {
+            say("the control plane did not end in time\n");
+        }
+    }
+}
+
+async fn start_envoy(args: &RunArgs, data: &Data) -> Result<Envoy, DevFault> {
+    let access_log = data.path("access.log");
+    drop(std::fs::remove_file(&access_log));
+    let values = EnvoyValues {
+        envoy_port: args.envoy_port,
+        admin_port: args.admin_port,
+        api_port: args.api_port,
+        edge_port: args.edge_port,
+        backend_port: args.backend_port,
+        access_log,
+        wasm: std::fs::canonicalize(&args.wasm).map_err(DevFault::file("cannot read", &args.wasm))?,
+        edge_secret: data.secret(EDGE_SECRET_FILE)?,
+    };
+    data.write("envoy.yaml", values.render()?.as_bytes())?;
+    let mut envoy = Envoy::start(EnvoyOptions {
+        program: args.envoy.clone(),
+        config: data.path("envoy.yaml"),
+        log: data.path("envoy.log"),
+        concurrency: args.concurrency,
+        admin: SocketAddr::from(([127, 0, 0, 1], args.admin_port)),
+    })?;
+    envoy.wait_ready(START).await?;
+    say(&format!("Envoy               http://127.0.0.1:{} (admin {})\n", args.envoy_port, args.admin_port));
+    wait_for_filter(&envoy, args.envoy_port).await?;
+    Ok(envoy)
+}
+
+/// Waits until the filter decides: before that, "ready" would not be true. Only 503 means that it does not yet.
+async fn wait_for_filter(envoy: &Envoy, port: u16) -> Result<(), DevFault> {
+    let deadline = Instant::now() + START;
+    loop {
+        let answer = envoy::get(SocketAddr::from(([127, 0, 0, 1], port)), "/public/ready", &[]).await;
+        if answer.is_ok_and(|answer| !answer.starts_with("HTTP/1.1 503")) {
+            return Ok(());
+        }
+        if Instant::now() >= deadline {
+            return Err(envoy.fault("The filter has not received its settings from the control plane."));
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+/// The control plane's settings: all defaults, but for what belongs to this machine.
+fn config(args: &RunArgs, data: &Data, jwks_url: &str) -> Result<Config, DevFault> {
+    let local = |port| SocketAddr::from(([127, 0, 0, 1], port));
+    let other = |fault: String| DevFault::Other(fault);
+    let legacy = LegacyConfig::shared("HS256", &Secret::new(data.secret(LEGACY_SECRET_FILE)?), None).map_err(other)?;
+    let mut clerk = ClerkConfig::of_issuer(ISSUER).map_err(other)?;
+    clerk.authorized_parties = vec![PARTY.to_owned()];
+    clerk.keys = ClerkKeys::Fetched {
+        url: JwksUrl::parse(jwks_url).map_err(|fault| DevFault::Other(fault.to_string()))?,
+        refresh: Duration::from_secs(300),
+        // The issuer's key is rotated by hand here, and whoever does so wants to see it.
+        min_interval: Duration::from_millis(200),
+    };
+    let mut config = store_config(data)?;
+    config.api_listen = local(args.api_port);
+    config.edge_listen = local(args.edge_port);
+    config.clerk = Some(clerk);
+    config.legacy = Some(legacy);
+    config.policy_file = Some(args.policy.clone().unwrap_or_else(|| data.path(POLICY_FILE)));
+    Ok(config)
+}
+
+fn store_config(data: &Data) -> Result<Config, DevFault> {
+    let secret = Secret::new(data.secret(EDGE_SECRET_FILE)?);
+    Ok(Config::new(StoreLocation::Sqlite(data.path(STORE_FILE)), secret))
+}
+
+async fn open_app(data: &Data) -> Result<App, DevFault> {
+    App::open(&store_config(data)?).await.map_err(|fault| DevFault::Other(format!("store: {fault}")))
+}
+
+fn say(text: &str) {
+    let mut out = std::io::stdout();
+    // Nobody reads: nothing to be done about it, and no reason to stop.
+    drop(out.write_all(text.as_bytes()).and_then(|()| out.flush()));
+}
+
+/// Ctrl-C, a polite `kill`, a closed terminal.
+struct StopSignals([Signal; 3]);
+
+impl StopSignals {
+    fn new() -> Result<Self, DevFault> {
+        let listen = |kind| signal(kind).map_err(|fault| DevFault::Other(format!("signals: {fault}")));
+        Ok(Self([listen(SignalKind::interrupt())?, listen(SignalKind::terminate())?, listen(SignalKind::hangup())?]))
+    }
+
+    async fn next(&mut self) {
+        let [interrupt, terminate, hangup] = &mut self.0;
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+            _ = hangup.recv() => {}
+        }
+    }
+}
