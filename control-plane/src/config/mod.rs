@@ -1,0 +1,176 @@
+//! All settings of the control plane: a TOML file, the environment over it, every fault listed. It must not open, bind
+//! or fetch anything.
+
+mod bind;
+mod fault;
+mod issuers;
+mod secret;
+pub mod settings;
+mod source;
+
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
+
+use bind::{Binder, truth};
+
+pub use fault::ConfigFault;
+pub use issuers::{ClerkConfig, ClerkKeys, LegacyConfig};
+pub use secret::Secret;
+pub use source::{Environment, Source};
+
+/// Everything `tollgate serve` needs to know. [`settings`] documents each value.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Where users, keys and the feed are kept.
+    pub store: StoreLocation,
+    /// Address of the public API, which Envoy reaches.
+    pub api_listen: SocketAddr,
+    /// Address of the edge API, health and metrics. Never public.
+    pub edge_listen: SocketAddr,
+    /// Secret shared with every Envoy.
+    pub edge_secret: Secret,
+    /// Clerk, where it is used.
+    pub clerk: Option<ClerkConfig>,
+    /// The older sign-in, where it is used.
+    pub legacy: Option<LegacyConfig>,
+    /// The rules for routes; without a file every path needs a credential.
+    pub policy_file: Option<PathBuf>,
+    /// Whether API keys without a checksum are looked up.
+    pub accept_imported_keys: bool,
+    /// Form of the log.
+    pub log_format: LogFormat,
+    /// What is logged, as tracing directives.
+    pub log_filter: String,
+}
+
+/// Where the data is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StoreLocation {
+    /// One SQLite file.
+    Sqlite(PathBuf),
+}
+
+/// Form of the log.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum LogFormat {
+    /// Lines for people.
+    #[default]
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+impl Config {
+    /// Settings with all defaults, for programs and tests that set the rest themselves.
+    pub fn new(store: StoreLocation, edge_secret: Secret) -> Self {
+        Self {
+            store,
+            api_listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
+            edge_listen: SocketAddr::from(([127, 0, 0, 1], 8081)),
+            edge_secret,
+            clerk: None,
+            legacy: None,
+            policy_file: None,
+            accept_imported_keys: false,
+            log_format: LogFormat::Text,
+            log_filter: settings::LOG_FILTER.default.to_owned(),
+        }
+    }
+
+    /// Reads the settings: `file` (or the one that `TOLLGATE_CONFIG` names), and over it `source`.
+    ///
+    /// # Errors
+    /// Every fault there is, not only the first.
+    pub fn load(source: &dyn Source, file: Option<&Path>) -> Result<Self, Vec<ConfigFault>> {
+        let mut from = Binder::new(source, file);
+        let store = from.parsed(&settings::STORE, StoreLocation::parse);
+        let api_listen = from.parsed(&settings::API_LISTEN, address);
+        let edge_listen = from.parsed(&settings::EDGE_LISTEN, address);
+        let edge_secret = edge_secret(&mut from);
+        let clerk = issuers::clerk(&mut from);
+        let legacy = issuers::legacy(&mut from);
+        let policy_file = from.text(&settings::POLICY_FILE).map(PathBuf::from);
+        let accept_imported_keys = from.parsed(&settings::ACCEPT_IMPORTED_KEYS, truth);
+        let log_format = from.parsed(&settings::LOG_FORMAT, LogFormat::parse);
+        let log_filter = from.parsed(&settings::LOG_FILTER, crate::telemetry::check_filter);
+        if let (Some(api), Some(edge)) = (api_listen, edge_listen)
+            && api == edge
+            && api.port() != 0
+        {
+            from.value(&settings::EDGE_LISTEN, "is the same address as api_listen: the edge API must not be public");
+        }
+        if !from.faults.is_empty() {
+            return Err(from.faults);
+        }
+        // Every `None` below has left a fault above; the defaults of the list parse, as a test holds.
+        match (store, api_listen, edge_listen, edge_secret, accept_imported_keys, log_format, log_filter) {
+            (
+                Some(store),
+                Some(api_listen),
+                Some(edge_listen),
+                Some(edge_secret),
+                Some(accept_imported_keys),
+                Some(log_format),
+                Some(log_filter),
+            ) => Ok(Self {
+                store,
+                api_listen,
+                edge_listen,
+                edge_secret,
+                clerk,
+                legacy,
+                policy_file,
+                accept_imported_keys,
+                log_format,
+                log_filter,
+            }),
+            _ => Err(from.faults),
+        }
+    }
+}
+
+impl StoreLocation {
+    /// Reads `sqlite://PATH`.
+    ///
+    /// # Errors
+    /// What is wrong, for the operator.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        match text.strip_prefix("sqlite://") {
+            Some("") => Err("names no file: write sqlite://PATH".to_owned()),
+            Some(path) if path.contains(['?', '#']) => Err("takes no options: write sqlite://PATH".to_owned()),
+            Some(path) => Ok(Self::Sqlite(PathBuf::from(path))),
+            None => Err("must be sqlite://PATH".to_owned()),
+        }
+    }
+}
+
+impl LogFormat {
+    fn parse(text: &str) -> Result<Self, String> {
+        match text {
+            "text" => Ok(Self::Text),
+            "json" => Ok(Self::Json),
+            _ => Err("must be text or json".to_owned()),
+        }
+    }
+}
+
+fn address(text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_| "must be an IP address with a port, such as 127.0.0.1:8080".to_owned())
+}
+
+fn edge_secret(from: &mut Binder<'_>) -> Option<Secret> {
+    let Some(text) = from.text(&settings::EDGE_SECRET) else {
+        from.missing(&settings::EDGE_SECRET, "the secret that every Envoy shows; make one with: openssl rand -hex 32");
+        return None;
+    };
+    if text.len() < 16 || !text.bytes().all(|b| b.is_ascii_graphic()) {
+        from.value(&settings::EDGE_SECRET, "needs at least 16 printable ASCII characters without spaces");
+        return None;
+    }
+    Some(Secret::new(text))
+}
+
+#[cfg(test)]
+mod tests;

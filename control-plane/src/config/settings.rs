@@ -1,0 +1,67 @@
+//! The one list of settings: key in the file, name in the environment, default, meaning. `tollgate serve --help` prints
+//! it. It must not know how a value is parsed.
+
+/// One setting, as an operator sees it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Setting {
+    /// Dotted key in the settings file.
+    pub key: &'static str,
+    /// Name in the environment, which goes over the file.
+    pub env: &'static str,
+    /// What holds where it is not set; empty: nothing.
+    pub default: &'static str,
+    /// What it is, with its unit and form.
+    pub meaning: &'static str,
+}
+
+macro_rules! settings {
+    ($($name:ident = $key:literal, $env:literal, $default:literal, $meaning:literal;)+) => {
+        $(#[doc = $meaning] pub const $name: Setting = Setting { key: $key, env: $env, default: $default, meaning: $meaning };)+
+
+        /// Every setting there is.
+        pub const ALL: &[Setting] = &[$($name,)+];
+    };
+}
+
+settings! {
+    STORE = "store", "TOLLGATE_STORE", "sqlite://tollgate.db", "Where users, keys and the feed are kept: sqlite://PATH.";
+    API_LISTEN = "api_listen", "TOLLGATE_API_LISTEN", "127.0.0.1:8080", "Address of the public API, which Envoy reaches.";
+    EDGE_LISTEN = "edge_listen", "TOLLGATE_EDGE_LISTEN", "127.0.0.1:8081", "Address of the edge API, health and metrics. Never public.";
+    EDGE_SECRET = "edge_secret", "TOLLGATE_EDGE_SECRET", "", "Secret shared with every Envoy: at least 16 printable ASCII characters without spaces.";
+    ACCEPT_IMPORTED_KEYS = "accept_imported_keys", "TOLLGATE_ACCEPT_IMPORTED_KEYS", "false", "Whether API keys issued before Tollgate (no checksum) are looked up: true or false.";
+    POLICY_FILE = "policy_file", "TOLLGATE_POLICY_FILE", "", "TOML file with the rules for routes, watched for changes. Without it every path needs a credential.";
+    LOG_FORMAT = "log.format", "TOLLGATE_LOG_FORMAT", "text", "Form of the log: text or json.";
+    LOG_FILTER = "log.filter", "TOLLGATE_LOG_FILTER", "info", "What is logged, as tracing directives: info, or info,tollgate=debug.";
+    CLERK_PUBLISHABLE_KEY = "clerk.publishable_key", "CLERK_PUBLISHABLE_KEY", "", "Clerk's publishable key (pk_live_… or pk_test_…): names the issuer.";
+    CLERK_ISSUER = "clerk.issuer", "CLERK_ISSUER", "", "Exact claim iss of Clerk's tokens, where the one of the publishable key does not fit.";
+    CLERK_JWKS_URL = "clerk.jwks_url", "CLERK_JWKS_URL", "", "Where Clerk's key set is fetched; default: issuer + /.well-known/jwks.json.";
+    CLERK_JWT_KEY = "clerk.jwt_key", "CLERK_JWT_KEY", "", "Clerk's public key as PEM: used instead of a key set from the network.";
+    CLERK_AUTHORIZED_PARTIES = "clerk.authorized_parties", "CLERK_AUTHORIZED_PARTIES", "", "Accepted values of the claim azp (origins of the web app), separated by commas; empty: not checked.";
+    CLERK_MISSING_PARTY = "clerk.missing_party", "CLERK_MISSING_PARTY", "refuse", "What an absent azp means: refuse, accept_from_header or accept.";
+    CLERK_SECRET_KEY = "clerk.secret_key", "CLERK_SECRET_KEY", "", "Clerk's secret key (sk_live_… or sk_test_…).";
+    CLERK_JWKS_REFRESH = "clerk.jwks_refresh", "CLERK_JWKS_REFRESH", "5m", "How often the key set is fetched, give or take a tenth: 5m, 30s, 200ms.";
+    CLERK_JWKS_MIN_INTERVAL = "clerk.jwks_min_interval", "CLERK_JWKS_MIN_INTERVAL", "30s", "Least time between two fetches that tokens with an unknown key ask for.";
+    LEGACY_SECRET = "legacy.secret", "LEGACY_JWT_SECRET", "", "Shared secret of the older sign-in's HS256/384/512 tokens.";
+    LEGACY_PUBLIC_KEY = "legacy.public_key", "LEGACY_JWT_PUBLIC_KEY", "", "Public key of the older sign-in, as PEM or as a JWK set, where its tokens are not HS*.";
+    LEGACY_ALGORITHM = "legacy.algorithm", "LEGACY_JWT_ALGORITHM", "HS256", "The one algorithm of the older sign-in's tokens.";
+    LEGACY_ISSUER = "legacy.issuer", "LEGACY_JWT_ISSUER", "", "Exact claim iss of the older sign-in's tokens; without it they must have none.";
+    LEGACY_AUDIENCE = "legacy.audience", "LEGACY_JWT_AUDIENCE", "", "Values of aud of which a legacy token needs one, separated by commas; empty: not checked.";
+}
+
+/// The environment variable that names the settings file.
+pub const CONFIG_FILE_ENV: &str = "TOLLGATE_CONFIG";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_key_and_name_is_there_once() {
+        for (place, one) in ALL.iter().enumerate() {
+            for other in &ALL[place + 1..] {
+                assert!(one.key != other.key && one.env != other.env, "{} / {}", one.key, other.key);
+            }
+            assert!(one.meaning.ends_with('.'), "{}", one.key);
+        }
+    }
+}

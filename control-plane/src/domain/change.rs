@@ -1,0 +1,32 @@
+//! What the feed tells: which facts an Envoy must look at anew. It must not hold the facts themselves.
+
+use tollgate_protocol::KeyHash;
+
+use super::UserId;
+
+/// Something that happened and that edges must hear of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Happening {
+    /// A user's facts changed, or the user is gone.
+    User(UserId),
+    /// A key was issued or changed.
+    Key(KeyHash),
+    /// A key is refused from now on.
+    KeyRevoked(KeyHash),
+    /// The settings changed; the digest says to what.
+    Settings {
+        /// Base64url SHA-256 of the settings.
+        digest: String,
+    },
+    /// A kind that this version does not know: written by a newer one.
+    Unknown,
+}
+
+/// One line of the feed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FeedEntry {
+    /// Its number.
+    pub seq: u64,
+    /// What happened.
+    pub happening: Happening,
+}

@@ -1,0 +1,13 @@
+//! Users, keys and changes: data and their rules. Nothing here knows JSON, a store or HTTP.
+
+mod api_key;
+mod change;
+mod email;
+mod time;
+mod user;
+
+pub use api_key::{ApiKey, KeyId, KeyStanding, MAX_NAME_CHARS, MAX_SCOPES, PlainKey, Scope};
+pub use change::{FeedEntry, Happening};
+pub use email::Email;
+pub use time::Timestamp;
+pub use user::{ClerkIdentity, FIRST_TOKENS, Role, Subscription, User, UserId, UserPatch};

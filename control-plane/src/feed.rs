@@ -1,0 +1,113 @@
+//! What an Envoy is told: settings when they changed, users and keys that it must look at anew, and when to ask again.
+//! It must not know HTTP.
+
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tollgate_protocol::{
+    Code, Cursor,
+    edge::{Change, SYNC_HOLD_SECONDS, SyncAnswer},
+};
+
+use crate::{
+    app::App,
+    domain::{FeedEntry, Happening, Timestamp},
+    service::{board::Board, key_sets::KeySets},
+    store::{FeedPage, StoreError},
+};
+
+/// Most changes of one answer.
+const PAGE: usize = 5_000;
+/// How long the very first settings wait for key sets that are being fetched.
+const FIRST_KEYS_WAIT: Duration = Duration::from_secs(2);
+/// How long the feed remembers.
+const KEEP_SECONDS: i64 = 24 * 3600;
+/// How many entries it remembers in any case.
+const KEEP_ENTRIES: u64 = 10_000;
+/// How often the rest is forgotten.
+const PRUNE_INTERVAL: Duration = Duration::from_secs(600);
+
+/// The feed and what its answers are made of.
+#[derive(Debug, Clone)]
+pub struct Feed {
+    app: App,
+    board: Board,
+    key_sets: KeySets,
+    stopping: watch::Receiver<bool>,
+}
+
+impl Feed {
+    /// Puts the parts together. `stopping` becomes true when the server is to stop.
+    pub fn new(app: App, board: Board, key_sets: KeySets, stopping: watch::Receiver<bool>) -> Self {
+        Self { app, board, key_sets, stopping }
+    }
+
+    /// Answers one `sync`: at once when there is news, else when there is some, or when it has been held long enough.
+    ///
+    /// # Errors
+    /// The store fails.
+    pub async fn sync(&self, cursor: Option<Cursor>) -> Result<SyncAnswer, StoreError> {
+        let hold = tokio::time::sleep(Duration::from_secs(SYNC_HOLD_SECONDS));
+        tokio::pin!(hold);
+        let mut stopping = self.stopping.clone();
+        let mut news = self.app.store.news();
+        let Some(mut cursor) = cursor else {
+            return self.reset(self.app.store.head().await?).await;
+        };
+        loop {
+            // Marked as seen before the feed is read, so that what comes in between ends the wait.
+            news.mark_unchanged();
+            match self.app.store.since(&cursor, PAGE).await? {
+                FeedPage::Lost(head) => return self.reset(head).await,
+                FeedPage::Entries(entries, place) if entries.is_empty() => cursor = place,
+                FeedPage::Entries(entries, place) => return Ok(self.answer(entries, place)),
+            }
+            let idle = SyncAnswer { cursor: cursor.clone(), reset: false, settings: None, changes: Vec::new() };
+            tokio::select! {
+                () = &mut hold => return Ok(idle),
+                // An error says that the server is gone: no more to wait for either way.
+                _ = stopping.wait_for(|stopping| *stopping) => return Ok(idle),
+                changed = news.changed() => if changed.is_err() { return Ok(idle) },
+            }
+        }
+    }
+
+    /// Everything, for an Envoy that knows nothing. The place was read before the settings: a change in between is told
+    /// again, never missed.
+    async fn reset(&self, head: Cursor) -> Result<SyncAnswer, StoreError> {
+        // Keys that are still being fetched after this time are pushed when they come.
+        let _ = tokio::time::timeout(FIRST_KEYS_WAIT, self.key_sets.first_round()).await;
+        let settings = Some((*self.board.settings()).clone());
+        Ok(SyncAnswer { cursor: head, reset: true, settings, changes: Vec::new() })
+    }
+
+    fn answer(&self, entries: Vec<FeedEntry>, cursor: Cursor) -> SyncAnswer {
+        let mut settings = None;
+        let mut changes = Vec::new();
+        for FeedEntry { seq, happening } in entries {
+            match happening {
+                Happening::User(id) => changes.push(Change::User { id: id.as_str().to_owned(), seq }),
+                Happening::Key(hash) => changes.push(Change::Key { hash, seq, refused: None }),
+                Happening::KeyRevoked(hash) => {
+                    changes.push(Change::Key { hash, seq, refused: Some(Code::ApiKeyRevoked) });
+                }
+                Happening::Settings { .. } => settings = Some((*self.board.settings()).clone()),
+                Happening::Unknown => changes.push(Change::Unknown),
+            }
+        }
+        SyncAnswer { cursor, reset: false, settings, changes }
+    }
+
+    /// Forgets what is old, for as long as it is not stopped.
+    pub async fn keep_pruned(app: App) {
+        loop {
+            let before = Timestamp::from_millis(app.clock.now().millis()).plus_seconds(-KEEP_SECONDS);
+            match app.store.prune(before, KEEP_ENTRIES).await {
+                Ok(0) => {}
+                Ok(gone) => tracing::info!(gone, "old feed entries forgotten"),
+                Err(error) => tracing::warn!(%error, "the feed could not be pruned"),
+            }
+            tokio::time::sleep(PRUNE_INTERVAL).await;
+        }
+    }
+}

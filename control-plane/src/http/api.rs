@@ -1,0 +1,125 @@
+//! The public API, reached through Envoy. Every route of [`ROUTES`] takes a verified caller: the table's handlers have
+//! that argument in their type. Nothing here names a store.
+
+use axum::{
+    Json, Router,
+    extract::{Path, State},
+    http::{Method, StatusCode, header},
+    middleware,
+    response::{IntoResponse, Response},
+    routing::{MethodFilter, get, on},
+};
+use serde_json::json;
+
+use super::{
+    Shared,
+    dto::{self, IssuedBody, KeysBody, UserBody},
+    error::{ApiCode, Refusal},
+    extract::Object,
+    observe::{Observer, observe},
+};
+use crate::{
+    assertion::Caller,
+    domain::{KeyId, Scope, User},
+    service::{ServiceError, keys, users},
+};
+
+/// One table for the router and for the test that walks it. A handler is called as
+/// `handler(shared, caller, input)`, so none can be without a caller.
+macro_rules! routes {
+    ($($method:ident $path:literal => $handler:ident($input:ty);)+) => {
+        /// Every route that needs a caller: method and path.
+        pub const ROUTES: &[(Method, &str)] = &[$((Method::$method, $path),)+];
+
+        fn protected() -> Router<Shared> {
+            Router::new()
+            $(.route(
+                $path,
+                on(
+                    MethodFilter::$method,
+                    async |State(shared): State<Shared>, caller: Caller, input: $input| $handler(shared, caller, input).await,
+                ),
+            ))+
+        }
+    };
+}
+
+routes! {
+    GET "/api/me" => me(());
+    GET "/api/keys" => list_keys(());
+    POST "/api/keys" => issue_key(Object);
+    DELETE "/api/keys/{id}" => revoke_key(Path<String>);
+}
+
+/// Routes that anyone may ask: they tell public keys only.
+pub const OPEN_ROUTES: &[(Method, &str)] = &[(Method::GET, "/.well-known/jwks.json")];
+
+/// The router of the API listener.
+pub fn router(shared: Shared) -> Router {
+    let observer = Observer { listener: "api", metrics: shared.metrics.clone() };
+    protected()
+        .route("/.well-known/jwks.json", get(public_keys))
+        .method_not_allowed_fallback(async || Refusal::new(ApiCode::MethodNotAllowed))
+        .fallback(async || Refusal::new(ApiCode::NotFound))
+        .layer(middleware::from_fn_with_state(observer, observe))
+        .with_state(shared)
+}
+
+async fn me(shared: Shared, caller: Caller, (): ()) -> Result<Response, Refusal> {
+    let user = active(&shared, &caller).await?;
+    Ok(private(StatusCode::OK, UserBody::new(user, caller.method())))
+}
+
+async fn list_keys(shared: Shared, caller: Caller, (): ()) -> Result<Response, Refusal> {
+    let user = active(&shared, &caller).await?;
+    let keys = keys::list(&shared.app, &user.id).await?;
+    Ok(private(StatusCode::OK, KeysBody { keys: keys.into_iter().map(Into::into).collect() }))
+}
+
+async fn issue_key(shared: Shared, caller: Caller, Object(members): Object) -> Result<Response, Refusal> {
+    let user = in_person(&shared, &caller).await?;
+    let new = dto::new_key(members)?;
+    if caller.method() == tollgate_protocol::Method::ApiKey {
+        let held = |scope: &String| caller.scopes().iter().map(Scope::as_str).any(|held| held == scope);
+        if !new.scopes.iter().all(held) {
+            return Err(Refusal::new(ApiCode::ScopeExceeded));
+        }
+    }
+    let issued = keys::issue(&shared.app, &user.id, &new).await?;
+    tracing::info!(user = %user.id, key = issued.key.id.as_str(), "API key issued");
+    Ok(private(StatusCode::CREATED, IssuedBody::from(issued)))
+}
+
+async fn revoke_key(shared: Shared, caller: Caller, Path(id): Path<String>) -> Result<Response, Refusal> {
+    let user = in_person(&shared, &caller).await?;
+    let key = keys::revoke(&shared.app, &user.id, &KeyId::new(id)).await?;
+    tracing::info!(user = %user.id, key = key.id.as_str(), "API key revoked");
+    Ok(StatusCode::NO_CONTENT.into_response())
+}
+
+async fn public_keys(State(shared): State<Shared>) -> Response {
+    let set = json!({ "keys": [shared.assertions.public_jwk()] });
+    ([(header::CACHE_CONTROL, "public, max-age=300")], Json(set)).into_response()
+}
+
+/// The caller's account as it is now. An assertion lives on for seconds after the account has changed.
+async fn active(shared: &Shared, caller: &Caller) -> Result<User, Refusal> {
+    match users::get(&shared.app, caller.user_id()).await {
+        Ok(user) if user.is_active => Ok(user),
+        Ok(_) => Err(Refusal::new(ApiCode::UserInactive)),
+        Err(ServiceError::NotFound) => Err(Refusal::new(ApiCode::UserUnknown)),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Whoever acts as someone else makes no keys that outlive the session, and takes none away.
+async fn in_person(shared: &Shared, caller: &Caller) -> Result<User, Refusal> {
+    if caller.is_impersonated() {
+        return Err(Refusal::new(ApiCode::ImpersonatedSession));
+    }
+    active(shared, caller).await
+}
+
+fn private(status: StatusCode, body: impl serde::Serialize) -> Response {
+    (status, [(header::CACHE_CONTROL, "no-store")], Json(body)).into_response()
+}

@@ -1,0 +1,139 @@
+//! The edge API, health and metrics, on the listener that is never public. Nothing here names a store.
+
+use axum::{
+    Json, Router,
+    extract::{Query, State},
+    http::{StatusCode, header},
+    middleware,
+    response::{IntoResponse, Response},
+    routing::{get, post},
+};
+use serde::Deserialize;
+use serde_json::json;
+use tollgate_protocol::{
+    Cursor,
+    edge::{Outcome, REFRESH_PATH, RESOLVE_PATH, RefreshRequest, ResolveAnswer, ResolveRequest, SYNC_PATH, SyncAnswer},
+};
+
+use super::{
+    Shared,
+    error::{ApiCode, Refusal},
+    extract::{Edge, Message},
+    observe::{Observer, observe},
+};
+use crate::service::{ServiceError, resolve::resolve};
+
+/// The router of the edge listener.
+pub fn router(shared: Shared) -> Router {
+    let observer = Observer { listener: "edge", metrics: shared.metrics.clone() };
+    Router::new()
+        .route(SYNC_PATH, get(sync))
+        .route(RESOLVE_PATH, post(resolve_credential))
+        .route(REFRESH_PATH, post(refresh))
+        .route("/healthz", get(async || "ok\n"))
+        .route("/readyz", get(ready))
+        .route("/metrics", get(metrics))
+        .method_not_allowed_fallback(async || Refusal::new(ApiCode::MethodNotAllowed))
+        .fallback(async || Refusal::new(ApiCode::NotFound))
+        .layer(middleware::from_fn_with_state(observer, observe))
+        .with_state(shared)
+}
+
+#[derive(Debug, Deserialize)]
+struct SyncQuery {
+    /// A text that is no cursor is a cursor that is not known.
+    cursor: Option<String>,
+    node: Option<String>,
+}
+
+/// Counts a long poll for as long as it lives, also when the Envoy hangs up.
+struct Counted(prometheus::IntGauge);
+
+impl Counted {
+    fn new(gauge: &prometheus::IntGauge) -> Self {
+        gauge.inc();
+        Self(gauge.clone())
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
+
+async fn sync(
+    _: Edge,
+    State(shared): State<Shared>,
+    Query(query): Query<SyncQuery>,
+) -> Result<Json<SyncAnswer>, Refusal> {
+    let cursor: Option<Cursor> = query.cursor.and_then(|text| text.parse().ok());
+    let _counted = Counted::new(&shared.metrics.syncs);
+    let answer = shared.feed.sync(cursor).await.inspect_err(|error| shared.metrics.count_store_error(error))?;
+    if answer.reset {
+        let node: String = query.node.unwrap_or_default().chars().filter(char::is_ascii_graphic).take(64).collect();
+        tracing::info!(node, cursor = %answer.cursor, "an Envoy got all settings");
+    }
+    Ok(Json(answer))
+}
+
+async fn resolve_credential(
+    _: Edge,
+    State(shared): State<Shared>,
+    Message(request): Message<ResolveRequest>,
+) -> Result<Json<ResolveAnswer>, Refusal> {
+    let credential = match &request {
+        ResolveRequest::ApiKey { .. } => "api_key",
+        ResolveRequest::Clerk { .. } => "clerk",
+        ResolveRequest::Legacy { .. } => "legacy",
+    };
+    let answer = resolve(&shared.app, &request).await;
+    let outcome = match &answer {
+        Ok(ResolveAnswer { outcome: Outcome::Identity(_), .. }) => "identity",
+        Ok(ResolveAnswer { outcome: Outcome::Refused(code), .. }) => code.as_str(),
+        Err(_) => "error",
+    };
+    shared.metrics.resolves.with_label_values(&[credential, outcome]).inc();
+    if let Err(ServiceError::Store(error)) = &answer {
+        shared.metrics.count_store_error(error);
+    }
+    Ok(Json(answer?))
+}
+
+async fn refresh(_: Edge, State(shared): State<Shared>, Message(request): Message<RefreshRequest>) -> StatusCode {
+    shared.key_sets.ask(&request.issuer);
+    StatusCode::ACCEPTED
+}
+
+/// Ready when the store answers and every issuer has keys to verify with.
+async fn ready(State(shared): State<Shared>) -> Response {
+    let mut reasons = Vec::new();
+    if let Err(error) = shared.app.store.ping().await {
+        shared.metrics.count_store_error(&error);
+        reasons.push("the store does not answer".to_owned());
+    }
+    for issuer in shared.board.settings().issuers.iter().filter(|issuer| issuer.keys.is_empty()) {
+        let name = issuer.issuer.as_deref().unwrap_or("without a name");
+        reasons.push(format!("no key set of issuer {name} yet"));
+    }
+    let status = if reasons.is_empty() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    (status, Json(json!({ "ready": reasons.is_empty(), "reasons": reasons }))).into_response()
+}
+
+async fn metrics(State(shared): State<Shared>) -> Result<Response, Refusal> {
+    let now = shared.app.clock.now();
+    for (issuer, standing) in shared.key_sets.standings() {
+        if let Some(at) = standing.good_at {
+            let seconds = |millis: i64| millis as f64 / 1000.0;
+            shared.metrics.key_set_time.with_label_values(&[issuer]).set(seconds(at.millis()));
+            shared.metrics.key_set_age.with_label_values(&[issuer]).set(seconds(now.millis() - at.millis()));
+        }
+    }
+    match shared.metrics.render() {
+        Ok(text) => Ok(([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], text).into_response()),
+        Err(error) => {
+            tracing::error!(%error, "metrics cannot be written");
+            Err(Refusal::new(ApiCode::Internal))
+        }
+    }
+}

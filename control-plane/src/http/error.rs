@@ -1,0 +1,194 @@
+//! Refusals of the control plane's own listeners: one closed catalogue, one function from each error to its answer. The
+//! only place with status codes. The client reads the catalogue's text; the reason goes into the log.
+
+use axum::{
+    http::{HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use serde::Serialize;
+use tollgate_protocol::problem::MEDIA_TYPE;
+
+use crate::{
+    assertion::AssertionFault,
+    service::{InputFault, ServiceError},
+    store::StoreError,
+};
+
+macro_rules! catalogue {
+    ($($variant:ident = $word:literal, $status:literal, $title:literal, $detail:literal;)+) => {
+        /// Why one of our own listeners refused a request.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub enum ApiCode { $(#[doc = $detail] $variant,)+ }
+
+        impl ApiCode {
+            /// Every code.
+            pub const ALL: &'static [Self] = &[$(Self::$variant,)+];
+
+            /// The word in body and log.
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $word,)+ }
+            }
+
+            /// The status.
+            pub const fn status(self) -> StatusCode {
+                match self { $(Self::$variant => match StatusCode::from_u16($status) {
+                    Ok(status) => status,
+                    Err(_) => StatusCode::INTERNAL_SERVER_ERROR,
+                },)+ }
+            }
+
+            const fn title(self) -> &'static str {
+                match self { $(Self::$variant => $title,)+ }
+            }
+
+            const fn detail(self) -> &'static str {
+                match self { $(Self::$variant => $detail,)+ }
+            }
+        }
+    };
+}
+
+catalogue! {
+    InvalidRequest = "invalid_request", 400, "Invalid request", "The request cannot be used as it is; 'faults' lists why.";
+    AssertionRequired = "assertion_required", 401, "Not authenticated", "This API is reached through the proxy, which says who calls.";
+    EdgeSecretRequired = "edge_secret_required", 401, "Not an edge", "This API needs the edge secret as a bearer token.";
+    UserUnknown = "user_unknown", 401, "Unknown user", "The user that this credential belongs to does not exist.";
+    UserInactive = "user_inactive", 403, "Inactive user", "This account has been deactivated.";
+    ImpersonatedSession = "impersonated_session", 403, "Impersonated session", "Keys are issued and revoked by the user in person.";
+    ScopeExceeded = "scope_exceeded", 403, "Scope exceeded", "An API key cannot issue a key that may do more than itself.";
+    NotFound = "not_found", 404, "Not found", "There is no such thing here.";
+    MethodNotAllowed = "method_not_allowed", 405, "Method not allowed", "This path does not have this method; 'Allow' lists those it has.";
+    Conflict = "conflict", 409, "Conflict", "The request contradicts what is there. Try again.";
+    LimitReached = "limit_reached", 409, "Limit reached", "There are as many as there may be. Remove one first.";
+    BodyTooLarge = "body_too_large", 413, "Body too large", "The body may have 16 KiB.";
+    MediaType = "unsupported_media_type", 415, "Unsupported media type", "Send application/json.";
+    Internal = "internal", 500, "Internal error", "Something went wrong here. The request id finds it in the log.";
+    StoreUnavailable = "store_unavailable", 503, "Store unavailable", "Try again shortly.";
+    TimedOut = "timed_out", 503, "Timed out", "The answer took too long. Try again shortly.";
+}
+
+/// A refusal on its way to the client.
+#[derive(Debug)]
+pub struct Refusal {
+    code: ApiCode,
+    faults: Vec<(String, String)>,
+    retry_after: bool,
+}
+
+/// The body of a refusal, in the form of [`tollgate_protocol::problem::Problem`].
+#[derive(Serialize)]
+struct Body<'r> {
+    r#type: String,
+    title: &'static str,
+    status: u16,
+    code: &'static str,
+    detail: &'static str,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    request_id: &'r str,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    faults: Vec<Fault<'r>>,
+}
+
+#[derive(Serialize)]
+struct Fault<'r> {
+    field: &'r str,
+    problem: &'r str,
+}
+
+impl Refusal {
+    /// A refusal without faults.
+    pub fn new(code: ApiCode) -> Self {
+        let retry_after = code.status() == StatusCode::SERVICE_UNAVAILABLE;
+        Self { code, faults: Vec::new(), retry_after }
+    }
+
+    /// The request is invalid in these ways: (member, problem).
+    pub fn invalid(faults: Vec<(String, String)>) -> Self {
+        Self { faults, ..Self::new(ApiCode::InvalidRequest) }
+    }
+
+    /// The code.
+    pub fn code(&self) -> ApiCode {
+        self.code
+    }
+
+    /// The answer, with the id of the request.
+    pub(super) fn to_response(&self, request_id: &str) -> Response {
+        let body = Body {
+            r#type: format!("urn:tollgate:{}", self.code.as_str()),
+            title: self.code.title(),
+            status: self.code.status().as_u16(),
+            code: self.code.as_str(),
+            detail: self.code.detail(),
+            request_id,
+            faults: self.faults.iter().map(|(field, problem)| Fault { field, problem }).collect(),
+        };
+        let body = serde_json::to_vec(&body).unwrap_or_default();
+        let mut response = (self.code.status(), [(header::CONTENT_TYPE, MEDIA_TYPE)], body).into_response();
+        let headers = response.headers_mut();
+        if self.code.status() == StatusCode::UNAUTHORIZED {
+            let challenge = HeaderValue::from_static("Bearer realm=\"tollgate\", error=\"invalid_token\"");
+            headers.insert(header::WWW_AUTHENTICATE, challenge);
+        }
+        if self.retry_after {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        }
+        response
+    }
+}
+
+/// The body is written by [`super::observe`], which knows the request's id: here the refusal only travels.
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        let mut response = self.code.status().into_response();
+        response.extensions_mut().insert(std::sync::Arc::new(self));
+        response
+    }
+}
+
+impl From<ServiceError> for Refusal {
+    fn from(error: ServiceError) -> Self {
+        match error {
+            ServiceError::NotFound => Self::new(ApiCode::NotFound),
+            ServiceError::Invalid(faults) => Self::invalid(faults.into_iter().map(named).collect()),
+            ServiceError::LimitReached(_) => Self::new(ApiCode::LimitReached),
+            ServiceError::Conflict(what) => {
+                tracing::warn!(what, "conflict");
+                Self::new(ApiCode::Conflict)
+            }
+            ServiceError::Store(error) => error.into(),
+            ServiceError::Random(error) => {
+                tracing::error!(%error, "no randomness");
+                Self::new(ApiCode::Internal)
+            }
+        }
+    }
+}
+
+impl From<StoreError> for Refusal {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Unavailable(cause) => {
+                tracing::error!(%cause, "store unavailable");
+                Self::new(ApiCode::StoreUnavailable)
+            }
+            StoreError::NotFound => Self::new(ApiCode::NotFound),
+            StoreError::Conflict(_) => Self::new(ApiCode::Conflict),
+            StoreError::Corrupt(_) | StoreError::TooNew { .. } => {
+                tracing::error!(%error, "store unusable");
+                Self::new(ApiCode::Internal)
+            }
+        }
+    }
+}
+
+impl From<AssertionFault> for Refusal {
+    fn from(fault: AssertionFault) -> Self {
+        tracing::warn!(%fault, "assertion refused");
+        Self::new(ApiCode::AssertionRequired)
+    }
+}
+
+fn named(fault: InputFault) -> (String, String) {
+    (fault.field.to_owned(), fault.problem.to_owned())
+}

@@ -1,0 +1,99 @@
+//! Permissions and bodies as arguments: a handler gets a verified caller or is never run. It must not decide what a
+//! caller may do.
+
+use axum::{
+    body::to_bytes,
+    extract::{FromRequest, FromRequestParts, Request},
+    http::{HeaderMap, header, request::Parts},
+};
+use serde_json::{Map, Value};
+use tollgate_protocol::headers::ASSERTION;
+
+use super::{
+    Shared,
+    error::{ApiCode, Refusal},
+};
+use crate::assertion::{AssertionFault, Caller};
+
+/// Largest body of the public API and the edge API.
+pub(super) const MAX_BODY: usize = 16 * 1024;
+
+/// The caller of the public API, by `x-auth-assertion` alone: every other header is a client's word.
+impl FromRequestParts<Shared> for Caller {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, shared: &Shared) -> Result<Self, Refusal> {
+        let token = single(&parts.headers, ASSERTION).ok_or(Refusal::new(ApiCode::AssertionRequired))?;
+        let token = token.to_str().map_err(|_| AssertionFault::Malformed)?;
+        Ok(shared.assertions.verify(token, shared.app.clock.now())?)
+    }
+}
+
+/// Proof that the caller knows the edge secret.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Edge(());
+
+impl FromRequestParts<Shared> for Edge {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, shared: &Shared) -> Result<Self, Refusal> {
+        let given = single(&parts.headers, header::AUTHORIZATION.as_str());
+        let secret = given.and_then(|value| value.as_bytes().strip_prefix(b"Bearer "));
+        if secret.is_some_and(|secret| shared.edge_secret.is(secret)) {
+            Ok(Self(()))
+        } else {
+            Err(Refusal::new(ApiCode::EdgeSecretRequired))
+        }
+    }
+}
+
+/// The header's one value; a repeated header has none.
+fn single<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h axum::http::HeaderValue> {
+    let mut values = headers.get_all(name).iter();
+    let first = values.next()?;
+    if values.next().is_some() { None } else { Some(first) }
+}
+
+/// A JSON object of at most [`MAX_BODY`] bytes.
+#[derive(Debug)]
+pub(super) struct Object(pub(super) Map<String, Value>);
+
+impl FromRequest<Shared> for Object {
+    type Rejection = Refusal;
+
+    async fn from_request(request: Request, _: &Shared) -> Result<Self, Refusal> {
+        match serde_json::from_slice(&body(request).await?) {
+            Ok(Value::Object(members)) => Ok(Self(members)),
+            Ok(_) => Err(fault("must be a JSON object")),
+            Err(error) => Err(fault(&format!("is not JSON: line {}, column {}", error.line(), error.column()))),
+        }
+    }
+}
+
+/// A message of the edge API.
+#[derive(Debug)]
+pub(super) struct Message<T>(pub(super) T);
+
+impl<T: serde::de::DeserializeOwned> FromRequest<Shared> for Message<T> {
+    type Rejection = Refusal;
+
+    async fn from_request(request: Request, _: &Shared) -> Result<Self, Refusal> {
+        serde_json::from_slice(&body(request).await?).map(Self).map_err(|error| {
+            // What serde says may quote the body, so only the place is told.
+            fault(&format!("is no message of this API: line {}, column {}", error.line(), error.column()))
+        })
+    }
+}
+
+async fn body(request: Request) -> Result<axum::body::Bytes, Refusal> {
+    let media_type = single(request.headers(), header::CONTENT_TYPE.as_str()).and_then(|value| value.to_str().ok());
+    let essence = media_type.and_then(|text| text.split(';').next()).map(str::trim);
+    if !essence.is_some_and(|essence| essence.eq_ignore_ascii_case("application/json")) {
+        return Err(Refusal::new(ApiCode::MediaType));
+    }
+    to_bytes(request.into_body(), MAX_BODY).await.map_err(|_| Refusal::new(ApiCode::BodyTooLarge))
+}
+
+fn fault(problem: &str) -> Refusal {
+    Refusal::invalid(vec![("body".to_owned(), problem.to_owned())])
+}

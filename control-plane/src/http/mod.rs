@@ -1,0 +1,59 @@
+//! HTTP: two routers, their bounds, and what they answer. Handlers parse, call a service and render; nothing here names a
+//! database driver or holds a rule about users and keys.
+
+pub mod api;
+mod dto;
+pub mod edge;
+pub mod error;
+mod extract;
+mod observe;
+pub mod server;
+
+use std::sync::Arc;
+
+use crate::{
+    app::App,
+    assertion::Assertions,
+    config::Secret,
+    feed::Feed,
+    metrics::Metrics,
+    service::{board::Board, key_sets::KeySets},
+};
+
+/// What the handlers of both listeners share.
+#[derive(Debug, Clone)]
+pub struct Shared(Arc<Parts>);
+
+/// The parts of [`Shared`].
+#[derive(Debug)]
+pub struct Parts {
+    /// Store and clock.
+    pub app: App,
+    /// Settings for edges.
+    pub board: Board,
+    /// Key sets of issuers.
+    pub key_sets: KeySets,
+    /// Long polls.
+    pub feed: Feed,
+    /// The key pair of assertions.
+    pub assertions: Assertions,
+    /// The secret of edges.
+    pub edge_secret: Secret,
+    /// Counters.
+    pub metrics: Metrics,
+}
+
+impl Shared {
+    /// Takes the parts over.
+    pub fn new(parts: Parts) -> Self {
+        Self(Arc::new(parts))
+    }
+}
+
+impl core::ops::Deref for Shared {
+    type Target = Parts;
+
+    fn deref(&self) -> &Parts {
+        &self.0
+    }
+}

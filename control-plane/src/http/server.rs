@@ -1,0 +1,79 @@
+//! Accepts connections, bounded in number and time, and lets them finish when it is told to stop. It must not know what
+//! is served.
+
+use std::{sync::Arc, time::Duration};
+
+use axum::Router;
+use hyper_util::{
+    rt::{TokioExecutor, TokioIo, TokioTimer},
+    server::{conn::auto, graceful::GracefulShutdown},
+    service::TowerToHyperService,
+};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::{Semaphore, watch},
+};
+
+/// Most connections of one listener.
+const MAX_CONNECTIONS: usize = 4096;
+/// How long a client may take to send a request's headers, or to say anything at all.
+const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
+/// Largest headers of a request.
+const MAX_HEADERS: usize = 64 * 1024;
+
+/// Serves until `stopping` becomes true, then lets requests in flight finish within `deadline`.
+pub async fn serve(listener: TcpListener, router: Router, mut stopping: watch::Receiver<bool>, deadline: Duration) {
+    let graceful = GracefulShutdown::new();
+    let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT).max_buf_size(MAX_HEADERS);
+    builder.http2().timer(TokioTimer::new()).max_header_list_size(MAX_HEADERS as u32);
+    let builder = Arc::new(builder);
+    loop {
+        let accepted = tokio::select! {
+            accepted = accept(&listener, &places) => accepted,
+            // An error says that whoever could tell us to stop is gone: that is a stop, too.
+            _ = stopping.wait_for(|stopping| *stopping) => break,
+        };
+        let Some((stream, place)) = accepted else { continue };
+        let service = TowerToHyperService::new(router.clone());
+        let watcher = graceful.watcher();
+        let builder = Arc::clone(&builder);
+        tokio::spawn(async move {
+            let _place = place;
+            // Silence from the start would otherwise hold a place for ever.
+            if !matches!(tokio::time::timeout(HEADER_TIMEOUT, stream.readable()).await, Ok(Ok(()))) {
+                return;
+            }
+            let connection = builder.serve_connection(TokioIo::new(stream), service);
+            if let Err(error) = watcher.watch(connection.into_owned()).await {
+                tracing::debug!(%error, "connection ended");
+            }
+        });
+    }
+    drop(listener);
+    if tokio::time::timeout(deadline, graceful.shutdown()).await.is_err() {
+        tracing::warn!("some requests did not finish in time and were cut off");
+    }
+}
+
+async fn accept(
+    listener: &TcpListener,
+    places: &Arc<Semaphore>,
+) -> Option<(TcpStream, tokio::sync::OwnedSemaphorePermit)> {
+    // The semaphore is never closed.
+    let place = Arc::clone(places).acquire_owned().await.ok()?;
+    match listener.accept().await {
+        Ok((stream, _)) => {
+            // Small answers should not wait for an acknowledgement; where that cannot be set they do.
+            let _ = stream.set_nodelay(true);
+            Some((stream, place))
+        }
+        Err(error) => {
+            // Out of file descriptors, or a connection that is gone already: try again in a moment.
+            tracing::warn!(%error, "cannot accept a connection");
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            None
+        }
+    }
+}

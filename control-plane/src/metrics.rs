@@ -1,0 +1,99 @@
+//! Counters and gauges, in Prometheus' text form. Labels come from closed sets only: routes, codes, configured issuers.
+
+use prometheus::{
+    Encoder as _, Gauge, GaugeVec, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, Opts, Registry, TextEncoder,
+};
+
+use crate::store::StoreError;
+
+/// All of them. Each server has its own registry.
+#[derive(Debug, Clone)]
+pub struct Metrics {
+    registry: Registry,
+    /// Requests by listener, route and status.
+    pub(crate) requests: IntCounterVec,
+    /// How long they took, by listener and route.
+    pub(crate) seconds: HistogramVec,
+    /// Answers of `resolve` by kind of credential and outcome.
+    pub(crate) resolves: IntCounterVec,
+    /// Long polls that are held open.
+    pub(crate) syncs: IntGauge,
+    /// Fetches of key sets by issuer and outcome.
+    pub(crate) fetches: IntCounterVec,
+    /// When an issuer's key set was last good, in Unix seconds.
+    pub(crate) key_set_time: GaugeVec,
+    /// Age of an issuer's last good key set in seconds.
+    pub(crate) key_set_age: GaugeVec,
+    /// Failures of the store by kind.
+    pub(crate) store_errors: IntCounterVec,
+    /// Whether the policy in use is the newest one: 0 after a faulty one was refused.
+    pub(crate) policy_current: Gauge,
+}
+
+impl Metrics {
+    /// Registers all of them.
+    ///
+    /// # Errors
+    /// Two of them have one name: a mistake in this file.
+    pub fn new() -> Result<Self, prometheus::Error> {
+        let registry = Registry::new();
+        let counters = |name: &str, help: &str, labels: &[&str]| -> Result<IntCounterVec, prometheus::Error> {
+            let vec = IntCounterVec::new(Opts::new(name, help), labels)?;
+            registry.register(Box::new(vec.clone()))?;
+            Ok(vec)
+        };
+        let gauges = |name: &str, help: &str, labels: &[&str]| -> Result<GaugeVec, prometheus::Error> {
+            let vec = GaugeVec::new(Opts::new(name, help), labels)?;
+            registry.register(Box::new(vec.clone()))?;
+            Ok(vec)
+        };
+        let requests = counters("tollgate_requests_total", "Requests answered.", &["listener", "route", "status"])?;
+        let resolves = counters("tollgate_resolves_total", "Credentials resolved.", &["credential", "outcome"])?;
+        let fetches = counters("tollgate_key_set_fetches_total", "Fetches of key sets.", &["issuer", "outcome"])?;
+        let store_errors = counters("tollgate_store_errors_total", "Failures of the store.", &["kind"])?;
+        let key_set_time = gauges("tollgate_key_set_timestamp_seconds", "When a key set was last good.", &["issuer"])?;
+        let key_set_age = gauges("tollgate_key_set_age_seconds", "Age of the last good key set.", &["issuer"])?;
+        let opts = HistogramOpts::new("tollgate_request_seconds", "Time to answer a request.");
+        let seconds = HistogramVec::new(opts, &["listener", "route"])?;
+        registry.register(Box::new(seconds.clone()))?;
+        let syncs = IntGauge::new("tollgate_sync_connections", "Long polls held open.")?;
+        registry.register(Box::new(syncs.clone()))?;
+        let policy_current = Gauge::new("tollgate_policy_current", "0 after a faulty policy was refused.")?;
+        registry.register(Box::new(policy_current.clone()))?;
+        policy_current.set(1.0);
+        Ok(Self {
+            registry,
+            requests,
+            seconds,
+            resolves,
+            syncs,
+            fetches,
+            key_set_time,
+            key_set_age,
+            store_errors,
+            policy_current,
+        })
+    }
+
+    /// All values as text.
+    ///
+    /// # Errors
+    /// A value cannot be written.
+    pub(crate) fn render(&self) -> Result<String, prometheus::Error> {
+        let mut text = Vec::new();
+        TextEncoder::new().encode(&self.registry.gather(), &mut text)?;
+        String::from_utf8(text).map_err(|error| prometheus::Error::Msg(error.to_string()))
+    }
+
+    /// Counts a failure of the store.
+    pub(crate) fn count_store_error(&self, error: &StoreError) {
+        let kind = match error {
+            StoreError::Conflict(_) => "conflict",
+            StoreError::NotFound => "not_found",
+            StoreError::Unavailable(_) => "unavailable",
+            StoreError::Corrupt(_) => "corrupt",
+            StoreError::TooNew { .. } => "too_new",
+        };
+        self.store_errors.with_label_values(&[kind]).inc();
+    }
+}

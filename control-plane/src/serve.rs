@@ -1,0 +1,196 @@
+//! Puts the control plane together: store, keys, policy, tasks, two listeners; and takes it apart again. It must not know
+//! a route or a rule.
+
+use std::{net::SocketAddr, time::Duration};
+
+use tokio::{net::TcpListener, sync::watch, task::JoinSet};
+use tollgate_protocol::{
+    edge::Settings,
+    issuer::{ClaimNames, Issuer, IssuerKind, MissingParty},
+};
+
+use crate::{
+    app::App,
+    assertion::Assertions,
+    clerk::fetch::{FetchFault, Fetcher},
+    config::{ClerkConfig, ClerkKeys, Config, LegacyConfig, settings},
+    feed::Feed,
+    http::{self, Parts, Shared},
+    metrics::Metrics,
+    service::{
+        ServiceError,
+        board::Board,
+        key_sets::{Fetched, KeySets},
+        policy,
+        policy_file::{PolicyFile, PolicyFileFault},
+    },
+    store::StoreError,
+};
+
+/// How long requests in flight may take when the server stops.
+const STOP_DEADLINE: Duration = Duration::from_secs(10);
+
+/// Why the control plane did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// A listener's address cannot be had.
+    #[error("cannot listen on {address} ({key}, {env}): {source}{}", hint(.source))]
+    Listen {
+        /// Which address.
+        address: SocketAddr,
+        /// The setting's key.
+        key: &'static str,
+        /// The setting's name in the environment.
+        env: &'static str,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The store cannot be used.
+    #[error("cannot open the store (store, TOLLGATE_STORE): {0}")]
+    Store(#[from] StoreError),
+    /// The assertion key cannot be had.
+    #[error("cannot load the assertion key: {0}")]
+    AssertionKey(#[source] ServiceError),
+    /// The policy file cannot be used.
+    #[error(transparent)]
+    Policy(#[from] PolicyFileFault),
+    /// Key sets could not be fetched.
+    #[error("cannot fetch key sets: {0}")]
+    Fetcher(#[from] FetchFault),
+    /// The metrics contradict each other.
+    #[error("cannot register the metrics: {0}")]
+    Metrics(#[from] prometheus::Error),
+}
+
+fn hint(source: &std::io::Error) -> &'static str {
+    match source.kind() {
+        std::io::ErrorKind::AddrInUse => "; another program has this port: stop it, or set another one",
+        _ => "",
+    }
+}
+
+/// A control plane that runs.
+#[derive(Debug)]
+pub struct Running {
+    /// Where the public API listens.
+    pub api_addr: SocketAddr,
+    /// Where the edge API listens.
+    pub edge_addr: SocketAddr,
+    stopping: watch::Sender<bool>,
+    servers: JoinSet<()>,
+    tasks: JoinSet<()>,
+}
+
+impl Running {
+    /// Stops: long polls are answered at once, requests in flight may finish within ten seconds.
+    pub async fn shutdown(mut self) {
+        self.stopping.send_replace(true);
+        while self.servers.join_next().await.is_some() {}
+        self.tasks.shutdown().await;
+    }
+}
+
+/// Starts the control plane.
+///
+/// # Errors
+/// [`StartError`] says what is in the way.
+pub async fn start(config: Config) -> Result<Running, StartError> {
+    let (api_listener, api_addr) = bind(config.api_listen, &settings::API_LISTEN).await?;
+    let (edge_listener, edge_addr) = bind(config.edge_listen, &settings::EDGE_LISTEN).await?;
+    let metrics = Metrics::new()?;
+    let app = App::open(&config).await?;
+    let assertions = Assertions::load(&app).await.map_err(StartError::AssertionKey)?;
+    let (policy_file, policy) = match config.policy_file.clone().map(PolicyFile::open).transpose()? {
+        Some((file, policy)) => (Some(file), policy),
+        None => (None, policy::built_in()),
+    };
+    let board = Board::new(Settings {
+        issuers: issuers(&config),
+        policy,
+        accept_imported_keys: config.accept_imported_keys,
+        assertion: Some(assertions.for_edges()),
+    });
+    let key_sets = KeySets::load(&app, &board, fetched(&config)).await?;
+    let (stopping, stop) = watch::channel(false);
+
+    let mut tasks = JoinSet::new();
+    if !key_sets.issuers().is_empty() {
+        let fetcher = Fetcher::new()?;
+        for issuer in key_sets.issuers() {
+            let (app, board, fetcher) = (app.clone(), board.clone(), fetcher.clone());
+            tasks.spawn(key_sets.clone().keep_fresh(issuer, app, board, fetcher, metrics.clone()));
+        }
+    }
+    if let Some(file) = policy_file {
+        tasks.spawn(file.watch(board.clone(), metrics.clone()));
+    }
+    tasks.spawn(board.clone().keep_announcing(app.clone()));
+    tasks.spawn(Feed::keep_pruned(app.clone()));
+
+    let feed = Feed::new(app.clone(), board.clone(), key_sets.clone(), stop.clone());
+    let edge_secret = config.edge_secret;
+    let shared = Shared::new(Parts { app, board, key_sets, feed, assertions, edge_secret, metrics });
+    let mut servers = JoinSet::new();
+    servers.spawn(http::server::serve(api_listener, http::api::router(shared.clone()), stop.clone(), STOP_DEADLINE));
+    servers.spawn(http::server::serve(edge_listener, http::edge::router(shared), stop, STOP_DEADLINE));
+    tracing::info!(api = %api_addr, edge = %edge_addr, "control plane listens");
+    Ok(Running { api_addr, edge_addr, stopping, servers, tasks })
+}
+
+async fn bind(address: SocketAddr, setting: &settings::Setting) -> Result<(TcpListener, SocketAddr), StartError> {
+    let fault = |source| StartError::Listen { address, key: setting.key, env: setting.env, source };
+    let listener = TcpListener::bind(address).await.map_err(fault)?;
+    let bound = listener.local_addr().map_err(fault)?;
+    Ok((listener, bound))
+}
+
+fn issuers(config: &Config) -> Vec<Issuer> {
+    config.clerk.iter().map(clerk_issuer).chain(config.legacy.iter().map(legacy_issuer)).collect()
+}
+
+fn clerk_issuer(clerk: &ClerkConfig) -> Issuer {
+    let keys = match &clerk.keys {
+        ClerkKeys::Fixed(key) => vec![key.clone()],
+        ClerkKeys::Fetched { .. } => Vec::new(),
+    };
+    Issuer {
+        kind: IssuerKind::Clerk,
+        issuer: Some(clerk.issuer.clone()),
+        authorized_parties: clerk.authorized_parties.clone(),
+        missing_party: clerk.missing_party,
+        audience: Vec::new(),
+        leeway_seconds: clerk.leeway_seconds,
+        max_lifetime_seconds: None,
+        claims: ClaimNames::default(),
+        keys,
+    }
+}
+
+fn legacy_issuer(legacy: &LegacyConfig) -> Issuer {
+    Issuer {
+        kind: IssuerKind::Legacy,
+        issuer: legacy.issuer.clone(),
+        authorized_parties: Vec::new(),
+        missing_party: MissingParty::default(),
+        audience: legacy.audience.clone(),
+        leeway_seconds: legacy.leeway_seconds,
+        max_lifetime_seconds: None,
+        claims: ClaimNames::default(),
+        keys: legacy.keys.clone(),
+    }
+}
+
+fn fetched(config: &Config) -> Vec<Fetched> {
+    let clerk = config.clerk.iter();
+    clerk
+        .filter_map(|clerk| match &clerk.keys {
+            ClerkKeys::Fixed(_) => None,
+            ClerkKeys::Fetched { url, refresh, min_interval } => Some(Fetched {
+                issuer: clerk.issuer.clone(),
+                url: url.clone(),
+                refresh: *refresh,
+                min_interval: *min_interval,
+            }),
+        })
+        .collect()
+}

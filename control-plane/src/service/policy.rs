@@ -1,0 +1,251 @@
+//! The rules for routes, from the text that an operator writes. A faulty text is refused as a whole, with every fault.
+//! It must not read a file, nor decide a request.
+
+use std::collections::BTreeSet;
+
+use tollgate_protocol::{
+    Method,
+    policy::{Auth, Fallback, Policy, Route},
+};
+use toml::{Table, Value};
+
+use crate::domain::{Role, Scope, Subscription};
+
+/// Audience of assertions for Tollgate's own API, and of routes that say `assertion = true`.
+pub const OWN_AUDIENCE: &str = "tollgate";
+/// Most routes of one policy.
+const MAX_ROUTES: usize = 2000;
+
+/// One fault of a policy.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{place}: {problem}")]
+pub struct PolicyFault {
+    /// Where: a key, or `routes[3] (/a/b).scopes`.
+    pub place: String,
+    /// What is wrong and what would be right.
+    pub problem: String,
+}
+
+/// What holds without a policy file: Tollgate's own API, and a credential for everything else.
+pub fn built_in() -> Policy {
+    let route = |path: &str| Route { path: path.to_owned(), assertion: Some(OWN_AUDIENCE.to_owned()), ..empty() };
+    let routes = ["/api/me", "/api/keys", "/api/keys/**"].into_iter().map(route).collect();
+    Policy { fallback: Fallback::Authenticate, routes }
+}
+
+/// Reads a policy.
+///
+/// # Errors
+/// Every fault there is.
+pub fn parse(text: &str) -> Result<Policy, Vec<PolicyFault>> {
+    let table: Table = text.parse().map_err(|fault: toml::de::Error| {
+        vec![PolicyFault { place: "policy".to_owned(), problem: fault.to_string().trim_end().to_owned() }]
+    })?;
+    let mut reader = Reader { faults: Vec::new() };
+    let policy = reader.policy(table);
+    if reader.faults.is_empty() { Ok(policy) } else { Err(reader.faults) }
+}
+
+fn empty() -> Route {
+    Route {
+        path: String::new(),
+        methods: Vec::new(),
+        auth: Auth::Required,
+        accept: Vec::new(),
+        session_cookie: false,
+        roles: Vec::new(),
+        scopes: Vec::new(),
+        subscriptions: Vec::new(),
+        forward_credential: false,
+        assertion: None,
+    }
+}
+
+struct Reader {
+    faults: Vec<PolicyFault>,
+}
+
+impl Reader {
+    fn fault(&mut self, place: &str, problem: impl Into<String>) {
+        self.faults.push(PolicyFault { place: place.to_owned(), problem: problem.into() });
+    }
+
+    fn policy(&mut self, table: Table) -> Policy {
+        let mut policy = Policy::default();
+        for (key, value) in table {
+            match (key.as_str(), value) {
+                ("default", Value::String(word)) if word == "deny" => policy.fallback = Fallback::Deny,
+                ("default", Value::String(word)) if word == "authenticate" => policy.fallback = Fallback::Authenticate,
+                ("default", _) => self.fault("default", "must be \"deny\" or \"authenticate\""),
+                ("routes", Value::Array(routes)) if routes.len() <= MAX_ROUTES => {
+                    policy.routes = routes.into_iter().enumerate().map(|(at, route)| self.route(at, route)).collect();
+                }
+                ("routes", _) => self.fault("routes", "must be written as [[routes]], 2000 at most"),
+                _ => self.fault(&key, "unknown key (known: default, routes)"),
+            }
+        }
+        self.twice(&policy.routes);
+        policy
+    }
+
+    fn route(&mut self, at: usize, value: Value) -> Route {
+        let mut route = empty();
+        let Value::Table(table) = value else {
+            self.fault(&format!("routes[{at}]"), "must be a table");
+            return route;
+        };
+        let name = table.get("path").and_then(Value::as_str).unwrap_or("no path").to_owned();
+        let place = |key: &str| format!("routes[{at}] ({name}).{key}");
+        if !table.contains_key("path") {
+            self.fault(&place("path"), "is missing");
+        }
+        for (key, value) in table {
+            let at = place(&key);
+            match key.as_str() {
+                "path" => route.path = self.path(&at, value),
+                "methods" => route.methods = self.words(&at, value, METHODS, is_method),
+                "auth" => route.auth = self.auth(&at, &value),
+                "accept" => {
+                    let known = |word: &str| Method::ALL.iter().any(|method| method.as_str() == word);
+                    let words = self.words(&at, value, "must be \"clerk\", \"api_key\" or \"legacy\"", known);
+                    route.accept = Method::ALL
+                        .iter()
+                        .copied()
+                        .filter(|method| words.iter().any(|w| w == method.as_str()))
+                        .collect();
+                }
+                "roles" => {
+                    let known = |word: &str| Role::from_word(word).is_some();
+                    route.roles = self.words(&at, value, "must be \"user\", \"developer\" or \"admin\"", known);
+                }
+                "scopes" => {
+                    let known = |word: &str| Scope::new(word).is_some();
+                    route.scopes = self.words(&at, value, "must be printable ASCII without spaces or commas", known);
+                }
+                "subscriptions" => {
+                    let known = |word: &str| Subscription::from_word(word).is_some();
+                    route.subscriptions = self.words(&at, value, "must be \"free\", \"pro\" or \"enterprise\"", known);
+                }
+                "session_cookie" => route.session_cookie = self.truth(&at, &value),
+                "forward_credential" => route.forward_credential = self.truth(&at, &value),
+                "assertion" => route.assertion = self.assertion(&at, value),
+                _ => self.fault(&at, KNOWN),
+            }
+        }
+        let asks = !(route.roles.is_empty() && route.scopes.is_empty() && route.subscriptions.is_empty());
+        if asks && route.auth != Auth::Required {
+            self.fault(&place("auth"), "must be \"required\" where roles, scopes or subscriptions are asked for");
+        }
+        if route.auth == Auth::None && (!route.accept.is_empty() || route.session_cookie || route.assertion.is_some()) {
+            self.fault(&place("auth"), "is \"none\", but accept, session_cookie or assertion need a credential");
+        }
+        if route.session_cookie && !route.accept.is_empty() && !route.accept.contains(&Method::Clerk) {
+            self.fault(&place("session_cookie"), "needs \"clerk\" in accept");
+        }
+        route
+    }
+
+    fn path(&mut self, place: &str, value: Value) -> String {
+        let Value::String(path) = value else {
+            self.fault(place, "must be a text");
+            return String::new();
+        };
+        let body = path.strip_suffix("/**").unwrap_or(&path);
+        let segments_are_fine = body.split('/').skip(1).all(|part| !part.is_empty() && part != "." && part != "..");
+        let fine = |b: u8| b.is_ascii_graphic() && !b"*{}?#%\\\"<>^`|;".contains(&b);
+        let is_root = path == "/" || path == "/**";
+        if !path.starts_with('/') || path.len() > 1024 || !body.bytes().all(fine) || !(is_root || segments_are_fine) {
+            self.fault(place, "must be a path such as /a/b, or a prefix such as /a/**, in normal form, not encoded");
+        }
+        path
+    }
+
+    fn auth(&mut self, place: &str, value: &Value) -> Auth {
+        match value.as_str() {
+            Some("required") => Auth::Required,
+            Some("optional") => Auth::Optional,
+            Some("none") => Auth::None,
+            _ => {
+                self.fault(place, "must be \"required\", \"optional\" or \"none\"");
+                Auth::Required
+            }
+        }
+    }
+
+    fn words(&mut self, place: &str, value: Value, problem: &str, fine: impl Fn(&str) -> bool) -> Vec<String> {
+        let Value::Array(values) = value else {
+            self.fault(place, "must be an array of texts");
+            return Vec::new();
+        };
+        if values.is_empty() {
+            self.fault(place, "is empty: leave it out where it asks for nothing");
+        }
+        let mut words = BTreeSet::new();
+        for value in values {
+            match value {
+                Value::String(word) if fine(&word) => {
+                    words.insert(word);
+                }
+                other => self.fault(place, format!("{} {problem}", shown(&other))),
+            }
+        }
+        words.into_iter().collect()
+    }
+
+    fn truth(&mut self, place: &str, value: &Value) -> bool {
+        value.as_bool().unwrap_or_else(|| {
+            self.fault(place, "must be true or false");
+            false
+        })
+    }
+
+    fn assertion(&mut self, place: &str, value: Value) -> Option<String> {
+        match value {
+            Value::Boolean(wanted) => wanted.then(|| OWN_AUDIENCE.to_owned()),
+            Value::String(audience) if !audience.is_empty() && audience.bytes().all(|b| b.is_ascii_graphic()) => {
+                Some(audience)
+            }
+            _ => {
+                self.fault(place, "must be true, or an audience without spaces");
+                None
+            }
+        }
+    }
+
+    /// Two routes for one path and one method: which one decides could not be said.
+    fn twice(&mut self, routes: &[Route]) {
+        let mut seen = BTreeSet::new();
+        let mut doubled = BTreeSet::new();
+        for route in routes {
+            let any = ["any method".to_owned()];
+            for method in if route.methods.is_empty() { &any[..] } else { &route.methods } {
+                if !seen.insert((route.path.clone(), method.clone())) {
+                    doubled.insert(format!("{method} {}", route.path));
+                }
+            }
+        }
+        for doubled in doubled {
+            self.fault("routes", format!("{doubled} is there more than once"));
+        }
+    }
+}
+
+const METHODS: &str = "must be an HTTP method in capital letters";
+const KNOWN: &str = "unknown key (known: path, methods, auth, accept, roles, scopes, subscriptions, assertion, \
+                     forward_credential, session_cookie)";
+
+/// A value of the operator's file, so that its fault can be found.
+fn shown(value: &Value) -> String {
+    match value {
+        Value::String(text) => format!("{text:?}"),
+        other => format!("a value of type {}", other.type_str()),
+    }
+}
+
+fn is_method(word: &str) -> bool {
+    (1..=20).contains(&word.len()) && word.bytes().all(|b| b.is_ascii_uppercase())
+}
+
+#[cfg(test)]
+#[path = "policy_tests.rs"]
+mod tests;

@@ -1,0 +1,107 @@
+//! Watches the policy file. A faulty new text is refused as a whole and every fault is logged; the last good policy goes
+//! on. It must not know what a rule means.
+
+use std::{path::PathBuf, time::Duration};
+
+use tollgate_protocol::policy::Policy;
+
+use super::{
+    board::Board,
+    policy::{self, PolicyFault},
+};
+use crate::metrics::Metrics;
+
+/// How often the file is looked at.
+const INTERVAL: Duration = Duration::from_millis(500);
+/// Largest file that is read.
+const MAX_BYTES: u64 = 1024 * 1024;
+
+/// Why there is no policy.
+#[derive(Debug, thiserror::Error)]
+pub enum PolicyFileFault {
+    /// The file cannot be read.
+    #[error("policy file {}: {source}", path.display())]
+    Unreadable {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// What is written in it is faulty.
+    #[error("policy file {}:{}", path.display(), .faults.iter().map(|fault| format!("\n  {fault}")).collect::<String>())]
+    Faulty {
+        /// Which file.
+        path: PathBuf,
+        /// Every fault.
+        faults: Vec<PolicyFault>,
+    },
+}
+
+/// A policy file and the text that was read last.
+#[derive(Debug)]
+pub struct PolicyFile {
+    path: PathBuf,
+    text: String,
+}
+
+impl PolicyFile {
+    /// Reads the file for the first time.
+    ///
+    /// # Errors
+    /// [`PolicyFileFault`]: without a good policy nothing starts.
+    pub fn open(path: PathBuf) -> Result<(Self, Policy), PolicyFileFault> {
+        let text = read(&path)?;
+        let policy = parse(&path, &text)?;
+        Ok((Self { path, text }, policy))
+    }
+
+    /// Watches the file, for as long as it is not stopped. The text itself is compared: a file that is put in place of
+    /// the former one may have the same time.
+    pub async fn watch(mut self, board: Board, metrics: Metrics) {
+        let mut unreadable = false;
+        loop {
+            tokio::time::sleep(INTERVAL).await;
+            let path = self.path.clone();
+            let Ok(read) = tokio::task::spawn_blocking(move || read(&path)).await else { return };
+            let text = match read {
+                Ok(text) => text,
+                Err(fault) => {
+                    if !unreadable {
+                        tracing::error!(%fault, "the last good policy goes on");
+                    }
+                    unreadable = true;
+                    continue;
+                }
+            };
+            unreadable = false;
+            if text == self.text {
+                continue;
+            }
+            match parse(&self.path, &text) {
+                Ok(policy) => {
+                    tracing::info!(routes = policy.routes.len(), "new policy");
+                    board.set_policy(policy);
+                    metrics.policy_current.set(1.0);
+                }
+                Err(fault) => {
+                    tracing::error!(%fault, "policy refused as a whole, the last good one goes on");
+                    metrics.policy_current.set(0.0);
+                }
+            }
+            self.text = text;
+        }
+    }
+}
+
+fn read(path: &std::path::Path) -> Result<String, PolicyFileFault> {
+    let unreadable = |source| PolicyFileFault::Unreadable { path: path.to_owned(), source };
+    let length = std::fs::metadata(path).map_err(unreadable)?.len();
+    if length > MAX_BYTES {
+        return Err(unreadable(std::io::Error::other("is larger than 1 MiB")));
+    }
+    std::fs::read_to_string(path).map_err(unreadable)
+}
+
+fn parse(path: &std::path::Path, text: &str) -> Result<Policy, PolicyFileFault> {
+    policy::parse(text).map_err(|faults| PolicyFileFault::Faulty { path: path.to_owned(), faults })
+}

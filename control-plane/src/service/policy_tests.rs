@@ -1,0 +1,113 @@
+//! Tables of good and faulty policies.
+
+use super::*;
+
+fn faults(text: &str) -> Vec<String> {
+    parse(text).err().unwrap_or_default().iter().map(ToString::to_string).collect()
+}
+
+#[test]
+fn the_whole_grammar_is_read() {
+    let policy = parse(
+        r#"
+        default = "authenticate"
+        [[routes]]
+        path = "/api/templates/**"
+        methods = ["GET", "POST"]
+        accept = ["clerk", "api_key"]
+        roles = ["admin"]
+        scopes = ["templates:read"]
+        subscriptions = ["pro"]
+        assertion = true
+        forward_credential = true
+        session_cookie = true
+        [[routes]]
+        path = "/public/**"
+        auth = "none"
+        [[routes]]
+        path = "/"
+        auth = "optional"
+        assertion = "backend"
+        "#,
+    )
+    .unwrap();
+    assert_eq!(policy.fallback, Fallback::Authenticate);
+    let first = &policy.routes[0];
+    assert_eq!(first.accept, [Method::ApiKey, Method::Clerk]);
+    assert_eq!(
+        (first.assertion.as_deref(), first.session_cookie, first.forward_credential),
+        (Some("tollgate"), true, true)
+    );
+    assert_eq!(policy.routes[1].auth, Auth::None);
+    assert_eq!(policy.routes[2].assertion.as_deref(), Some("backend"));
+    assert_eq!(parse("").unwrap(), Policy::default());
+    assert_eq!(parse("").unwrap().fallback, Fallback::Deny);
+}
+
+#[test]
+fn every_fault_is_listed() {
+    let all = faults(
+        r#"
+        default = "allow"
+        limit = 1
+        [[routes]]
+        path = "a"
+        owner = "user_id"
+        roles = ["root", "admin"]
+        [[routes]]
+        methods = ["get"]
+        auth = "maybe"
+        scopes = []
+        "#,
+    );
+    for part in [
+        "default: must be",
+        "limit: unknown key",
+        "routes[0] (a).path: must be",
+        "routes[0] (a).owner: unknown key",
+        "\"root\" must be",
+        "routes[1] (no path).path: is missing",
+        "\"get\" must be",
+        "auth: must be",
+        "scopes: is empty",
+    ] {
+        assert!(all.iter().any(|fault| fault.contains(part)), "{part} in {all:#?}");
+    }
+    assert_eq!(all.len(), 9, "{all:#?}");
+}
+
+#[test]
+fn what_contradicts_itself_is_refused() {
+    for (route, part) in [
+        ("path = \"/a\"\nauth = \"none\"\nroles = [\"admin\"]", "must be \"required\""),
+        ("path = \"/a\"\nauth = \"optional\"\nscopes = [\"x\"]", "must be \"required\""),
+        ("path = \"/a\"\nauth = \"none\"\nassertion = true", "need a credential"),
+        ("path = \"/a\"\naccept = [\"legacy\"]\nsession_cookie = true", "needs \"clerk\""),
+        ("path = \"/a\"\n[[routes]]\npath = \"/a\"", "more than once"),
+        (
+            "path = \"/a\"\nmethods = [\"GET\"]\n[[routes]]\npath = \"/a\"\nmethods = [\"PUT\", \"GET\"]",
+            "GET /a is there",
+        ),
+        ("path = \"/a//b\"", "normal form"),
+        ("path = \"/a/../b\"", "normal form"),
+        ("path = \"/a*\"", "normal form"),
+        ("path = \"/a/**/b\"", "normal form"),
+        ("path = \"/a/%62\"", "normal form"),
+        ("path = \"/users/{id}\"", "normal form"),
+        ("path = 7", "must be a text"),
+        ("path = \"/a", "TOML parse error"),
+    ] {
+        let all = faults(&format!("[[routes]]\n{route}"));
+        assert!(all.iter().any(|fault| fault.contains(part)), "{route}: {all:?}");
+    }
+    let same_path_other_method =
+        "[[routes]]\npath=\"/a\"\nmethods=[\"GET\"]\n[[routes]]\npath=\"/a\"\nmethods=[\"PUT\"]";
+    assert!(parse(same_path_other_method).is_ok());
+}
+
+#[test]
+fn the_built_in_policy_protects_everything() {
+    let policy = built_in();
+    assert_eq!(policy.fallback, Fallback::Authenticate);
+    assert!(policy.routes.iter().all(|route| route.auth == Auth::Required && route.assertion.is_some()));
+}

@@ -1,0 +1,146 @@
+//! Who a verified credential belongs to. Clerk users are found, linked or made here; API keys and legacy tokens only
+//! ever find. Nothing here verifies a token: the edge has done that.
+
+use tollgate_protocol::{
+    Code, Identity, KeyFacts,
+    edge::{Outcome, ResolveAnswer, ResolveRequest},
+};
+
+use super::ServiceError;
+use crate::{
+    app::App,
+    domain::{ApiKey, ClerkIdentity, Email, KeyStanding, User, UserId},
+    random,
+    store::{Conflict, StoreError},
+};
+
+/// How often a race with another first request is run again. Each turn sees what the winner wrote.
+const TURNS: usize = 4;
+/// Longest display name that is taken from a token.
+const MAX_NAME_BYTES: usize = 256;
+
+/// What a Clerk token said.
+struct ClerkClaims<'c> {
+    identity: ClerkIdentity,
+    email: Option<Email>,
+    email_verified: bool,
+    name: Option<&'c str>,
+    impersonated: bool,
+}
+
+/// Finds out who it is. The feed's place is read first, so that a change in between makes the answer stale, not wrong.
+///
+/// # Errors
+/// The store fails.
+pub async fn resolve(app: &App, request: &ResolveRequest) -> Result<ResolveAnswer, ServiceError> {
+    let as_of = app.store.head().await?;
+    let outcome = match request {
+        ResolveRequest::ApiKey { hash } => api_key(app, hash).await?,
+        ResolveRequest::Clerk { issuer, subject, email, email_verified, name, impersonated } => {
+            let claims = ClerkClaims {
+                identity: ClerkIdentity { issuer: issuer.clone(), id: subject.clone() },
+                email: email.as_deref().and_then(Email::new),
+                email_verified: *email_verified,
+                name: name.as_deref(),
+                impersonated: *impersonated,
+            };
+            clerk(app, &claims).await?
+        }
+        ResolveRequest::Legacy { issuer: _, subject } => legacy(app, subject).await?,
+    };
+    Ok(ResolveAnswer { as_of, outcome })
+}
+
+async fn api_key(app: &App, hash: &tollgate_protocol::KeyHash) -> Result<Outcome, ServiceError> {
+    let Some((key, user)) = app.store.key_by_hash(hash).await? else {
+        return Ok(Outcome::Refused(Code::ApiKeyUnknown));
+    };
+    Ok(match (key.standing(app.clock.now()), user) {
+        (KeyStanding::Revoked, _) => Outcome::Refused(Code::ApiKeyRevoked),
+        (KeyStanding::Expired, _) => Outcome::Refused(Code::ApiKeyExpired),
+        (KeyStanding::Good, None) => Outcome::Refused(Code::UserUnknown),
+        (KeyStanding::Good, Some(user)) => Outcome::Identity(identity(user, Some(key))),
+    })
+}
+
+async fn legacy(app: &App, subject: &str) -> Result<Outcome, ServiceError> {
+    if subject.len() > UserId::MAX_LENGTH.max(254) {
+        return Ok(Outcome::Refused(Code::UserUnknown));
+    }
+    let mut user = app.store.user(&UserId::new(subject)).await?;
+    if let (None, Some(email)) = (&user, Email::new(subject)) {
+        user = app.store.user_by_email(&email).await?;
+    }
+    Ok(user.map_or(Outcome::Refused(Code::UserUnknown), |user| Outcome::Identity(identity(user, None))))
+}
+
+async fn clerk(app: &App, claims: &ClerkClaims<'_>) -> Result<Outcome, ServiceError> {
+    for _ in 0..TURNS {
+        if let Some(user) = app.store.user_by_clerk(&claims.identity).await? {
+            return Ok(Outcome::Identity(identity(user, None)));
+        }
+        if claims.impersonated {
+            return Ok(Outcome::Refused(Code::UserUnknown));
+        }
+        if let Some(email) = &claims.email
+            && let Some(account) = app.store.user_by_email(email).await?
+        {
+            if !claims.email_verified {
+                return Ok(Outcome::Refused(Code::EmailUnverified));
+            }
+            if !account.may_be_linked() {
+                return Ok(Outcome::Refused(Code::EmailConflict));
+            }
+            match app.store.link_clerk(email, &claims.identity, app.clock.now()).await {
+                Ok(user) => {
+                    tracing::info!(user = %user.id, "account linked to its Clerk user");
+                    return Ok(Outcome::Identity(identity(user, None)));
+                }
+                Err(StoreError::Conflict(_) | StoreError::NotFound) => continue,
+                Err(error) => return Err(error.into()),
+            }
+        }
+        let user = new_user(app, claims)?;
+        match app.store.insert_user(&user).await {
+            Ok(()) => {
+                tracing::info!(user = %user.id, "user made at first sign-in");
+                return Ok(Outcome::Identity(identity(user, None)));
+            }
+            Err(StoreError::Conflict(
+                Conflict::ClerkIdentity | Conflict::Email | Conflict::Id | Conflict::KeyHash | Conflict::NotLinkable,
+            )) => continue,
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Err(ServiceError::Conflict("others kept changing this account"))
+}
+
+/// An address that is not verified is not kept: it would keep its real owner out.
+fn new_user(app: &App, claims: &ClerkClaims<'_>) -> Result<User, ServiceError> {
+    let mut user = User::new(UserId::new(random::id("usr_")?), app.clock.now());
+    user.clerk = Some(claims.identity.clone());
+    user.email = claims.email.clone().filter(|_| claims.email_verified);
+    user.email_verified = user.email.is_some();
+    let name = claims.name.map(str::trim).filter(|name| !name.is_empty() && name.len() <= MAX_NAME_BYTES);
+    user.name = name.filter(|name| !name.chars().any(char::is_control)).map(str::to_owned);
+    Ok(user)
+}
+
+fn identity(user: User, key: Option<ApiKey>) -> Identity {
+    Identity {
+        user_id: user.id.as_str().to_owned(),
+        role: user.role.as_str().to_owned(),
+        is_active: user.is_active,
+        email: user.email.map(|email| email.as_str().to_owned()),
+        name: user.name,
+        clerk_id: user.clerk.map(|clerk| clerk.id),
+        subscription: Some(user.subscription.as_str().to_owned()),
+        tokens_remaining: Some(user.tokens_remaining),
+        key: key.map(|key| KeyFacts {
+            id: key.id.as_str().to_owned(),
+            hash: key.hash,
+            scopes: key.scopes.iter().map(|scope| scope.as_str().to_owned()).collect(),
+            expires_at: key.expires_at.map(crate::domain::Timestamp::unix_seconds),
+        }),
+    }
+}

@@ -1,0 +1,135 @@
+//! Where users, keys, the feed and last good key sets are kept, as traits that every kind of store meets in the same
+//! way ([`conformance`] holds them to it). A store must not know HTTP, a service's rules or the time.
+
+pub mod conformance;
+mod error;
+pub mod sqlite;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use tokio::sync::watch;
+use tollgate_protocol::{Cursor, KeyHash};
+use zeroize::Zeroizing;
+
+pub use error::{Cause, Conflict, StoreError};
+
+use crate::{
+    config::StoreLocation,
+    domain::{ApiKey, ClerkIdentity, Email, FeedEntry, Happening, KeyId, Timestamp, User, UserId, UserPatch},
+};
+
+/// Everything a store does.
+pub trait Store: UserStore + KeyStore + FeedStore + KeySetStore {}
+
+impl<T: UserStore + KeyStore + FeedStore + KeySetStore> Store for T {}
+
+/// Users. Each change writes its line of the feed in the same transaction.
+#[async_trait]
+pub trait UserStore: Send + Sync {
+    /// The user of an id.
+    async fn user(&self, id: &UserId) -> Result<Option<User>, StoreError>;
+
+    /// The user of an e-mail address.
+    async fn user_by_email(&self, email: &Email) -> Result<Option<User>, StoreError>;
+
+    /// The user who is linked to a Clerk user.
+    async fn user_by_clerk(&self, identity: &ClerkIdentity) -> Result<Option<User>, StoreError>;
+
+    /// Adds a user. [`StoreError::Conflict`] where id, address or Clerk user is taken.
+    async fn insert_user(&self, user: &User) -> Result<(), StoreError>;
+
+    /// Links the account of an address to a Clerk user, in one step with the check that it
+    /// [may be](User::may_be_linked): [`Conflict::NotLinkable`] where not.
+    async fn link_clerk(&self, email: &Email, identity: &ClerkIdentity, now: Timestamp) -> Result<User, StoreError>;
+
+    /// Changes a user. [`StoreError::NotFound`] where there is none.
+    async fn update_user(&self, id: &UserId, patch: &UserPatch, now: Timestamp) -> Result<User, StoreError>;
+}
+
+/// API keys. Each change writes its line of the feed in the same transaction.
+#[async_trait]
+pub trait KeyStore: Send + Sync {
+    /// Adds a key. [`StoreError::NotFound`] where its user does not exist.
+    async fn insert_key(&self, key: &ApiKey) -> Result<(), StoreError>;
+
+    /// The key of a hash, revoked or not, and its user.
+    async fn key_by_hash(&self, hash: &KeyHash) -> Result<Option<(ApiKey, Option<User>)>, StoreError>;
+
+    /// The keys of a user, oldest first, without the revoked ones.
+    async fn keys_of(&self, user: &UserId) -> Result<Vec<ApiKey>, StoreError>;
+
+    /// How many keys a user has that are not revoked.
+    async fn count_keys(&self, user: &UserId) -> Result<u64, StoreError>;
+
+    /// Revokes a key of this user. [`StoreError::NotFound`] where the user has no such key; revoking twice is fine and
+    /// keeps the first time.
+    async fn revoke_key(&self, user: &UserId, key: &KeyId, now: Timestamp) -> Result<ApiKey, StoreError>;
+}
+
+/// What an asked place in the feed is followed by.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum FeedPage {
+    /// What happened since, oldest first, and the place after it.
+    Entries(Vec<FeedEntry>, Cursor),
+    /// The place is unknown or too old. This is the newest one.
+    Lost(Cursor),
+}
+
+/// The feed of changes.
+#[async_trait]
+pub trait FeedStore: Send + Sync {
+    /// The newest place.
+    async fn head(&self) -> Result<Cursor, StoreError>;
+
+    /// What happened since `cursor`: at most `limit` entries.
+    async fn since(&self, cursor: &Cursor, limit: usize) -> Result<FeedPage, StoreError>;
+
+    /// Adds a line for something that is not in this store.
+    async fn append(&self, happening: &Happening, now: Timestamp) -> Result<(), StoreError>;
+
+    /// Digest of the settings that were announced last, by whichever process.
+    async fn announced_settings(&self) -> Result<Option<String>, StoreError>;
+
+    /// Forgets entries from before `before`, but keeps the newest `at_least`. Says how many went.
+    async fn prune(&self, before: Timestamp, at_least: u64) -> Result<u64, StoreError>;
+
+    /// Number of the newest entry; it changes soon after anyone, in whichever process, changed something.
+    fn news(&self) -> watch::Receiver<u64>;
+}
+
+/// A key set as it was last good.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeptKeySet {
+    /// The document, in the edge's form.
+    pub document: String,
+    /// When it was last seen so.
+    pub fetched_at: Timestamp,
+}
+
+/// Last good key sets, and what the control plane makes for itself.
+#[async_trait]
+pub trait KeySetStore: Send + Sync {
+    /// The last good key set of an issuer.
+    async fn key_set(&self, issuer: &str) -> Result<Option<KeptKeySet>, StoreError>;
+
+    /// Keeps a key set.
+    async fn keep_key_set(&self, issuer: &str, set: &KeptKeySet) -> Result<(), StoreError>;
+
+    /// The secret of a name; where there is none, `fresh` becomes it. Of two processes that ask at once both get the
+    /// same one.
+    async fn secret_or(&self, name: &str, fresh: &Zeroizing<[u8; 32]>) -> Result<Zeroizing<[u8; 32]>, StoreError>;
+
+    /// Whether the store answers.
+    async fn ping(&self) -> Result<(), StoreError>;
+}
+
+/// Opens the store of a location, makes it if there is none, and brings its schema up to date.
+///
+/// # Errors
+/// [`StoreError`] says why it cannot be used.
+pub async fn open(location: &StoreLocation) -> Result<Arc<dyn Store>, StoreError> {
+    match location {
+        StoreLocation::Sqlite(path) => Ok(Arc::new(sqlite::SqliteStore::open(path).await?)),
+    }
+}

@@ -1,0 +1,107 @@
+//! The table of API keys.
+
+use async_trait::async_trait;
+use rusqlite::{Connection, OptionalExtension as _, params};
+use tollgate_protocol::KeyHash;
+
+use super::{SqliteStore, fault, feed, rows, users};
+use crate::{
+    domain::{ApiKey, Happening, KeyId, Timestamp, User, UserId},
+    store::{Conflict, KeyStore, StoreError},
+};
+
+fn select(connection: &Connection, user: &UserId, key: &KeyId) -> Result<Option<ApiKey>, StoreError> {
+    let sql = format!("SELECT {} FROM api_keys WHERE user_id = ?1 AND id = ?2", rows::KEY_COLUMNS);
+    let mut statement = connection.prepare_cached(&sql).map_err(fault)?;
+    statement.query_row([user.as_str(), key.as_str()], rows::key).optional().map_err(fault)
+}
+
+#[async_trait]
+impl KeyStore for SqliteStore {
+    async fn insert_key(&self, key: &ApiKey) -> Result<(), StoreError> {
+        let key = key.clone();
+        self.write(move |transaction| {
+            let inserted = transaction.execute(
+                "INSERT INTO api_keys (id, user_id, name, hash, last_four, scopes, created_at, expires_at, revoked_at,
+                    last_used_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+                params![
+                    key.id.as_str(),
+                    key.user_id.as_str(),
+                    key.name,
+                    key.hash.0,
+                    key.last_four,
+                    rows::scopes_text(&key.scopes),
+                    key.created_at.millis(),
+                    key.expires_at.map(Timestamp::millis),
+                    key.revoked_at.map(Timestamp::millis),
+                    key.last_used_at.map(Timestamp::millis),
+                ],
+            );
+            inserted.map_err(|error| match rows::violated(&error) {
+                Some("FOREIGN KEY") => StoreError::NotFound,
+                Some("api_keys.id") => StoreError::Conflict(Conflict::Id),
+                Some("api_keys.hash") => StoreError::Conflict(Conflict::KeyHash),
+                _ => fault(error),
+            })?;
+            feed::write(transaction, &Happening::Key(key.hash), key.created_at)
+        })
+        .await
+    }
+
+    async fn key_by_hash(&self, hash: &KeyHash) -> Result<Option<(ApiKey, Option<User>)>, StoreError> {
+        let hash = *hash;
+        self.read(move |connection| {
+            let snapshot = connection.unchecked_transaction().map_err(fault)?;
+            let sql = format!("SELECT {} FROM api_keys WHERE hash = ?1", rows::KEY_COLUMNS);
+            let mut statement = snapshot.prepare_cached(&sql).map_err(fault)?;
+            let Some(key) = statement.query_row([hash.0], rows::key).optional().map_err(fault)? else {
+                return Ok(None);
+            };
+            let user = users::select(&snapshot, "id = ?1", &[key.user_id.as_str()])?;
+            Ok(Some((key, user)))
+        })
+        .await
+    }
+
+    async fn keys_of(&self, user: &UserId) -> Result<Vec<ApiKey>, StoreError> {
+        let user = user.clone();
+        self.read(move |connection| {
+            let sql = format!(
+                "SELECT {} FROM api_keys WHERE user_id = ?1 AND revoked_at IS NULL ORDER BY created_at, rowid",
+                rows::KEY_COLUMNS
+            );
+            let mut statement = connection.prepare_cached(&sql).map_err(fault)?;
+            let found = statement.query_map([user.as_str()], rows::key).map_err(fault)?;
+            found.collect::<Result<Vec<_>, _>>().map_err(fault)
+        })
+        .await
+    }
+
+    async fn count_keys(&self, user: &UserId) -> Result<u64, StoreError> {
+        let user = user.clone();
+        self.read(move |connection| {
+            let mut statement = connection
+                .prepare_cached("SELECT count(*) FROM api_keys WHERE user_id = ?1 AND revoked_at IS NULL")
+                .map_err(fault)?;
+            let count: i64 = statement.query_row([user.as_str()], |row| row.get(0)).map_err(fault)?;
+            Ok(u64::try_from(count).unwrap_or(0))
+        })
+        .await
+    }
+
+    async fn revoke_key(&self, user: &UserId, key: &KeyId, now: Timestamp) -> Result<ApiKey, StoreError> {
+        let (user, id) = (user.clone(), key.clone());
+        self.write(move |transaction| {
+            let mut key = select(transaction, &user, &id)?.ok_or(StoreError::NotFound)?;
+            if key.revoked_at.is_none() {
+                key.revoked_at = Some(now);
+                transaction
+                    .execute("UPDATE api_keys SET revoked_at = ?2 WHERE id = ?1", params![id.as_str(), now.millis()])
+                    .map_err(fault)?;
+                feed::write(transaction, &Happening::KeyRevoked(key.hash), now)?;
+            }
+            Ok(key)
+        })
+        .await
+    }
+}

@@ -1,0 +1,94 @@
+//! Tables and how they came to be: each step is one transaction, numbered by `user_version`. A step that has been
+//! released is never changed.
+
+use rusqlite::{Connection, TransactionBehavior};
+
+use super::{fault, feed};
+use crate::{random, store::StoreError};
+
+const STEPS: &[&str] = &[
+    // 1: users, keys, feed, last good key sets, own secrets.
+    "CREATE TABLE users (
+        id TEXT PRIMARY KEY NOT NULL,
+        email TEXT UNIQUE CHECK (email <> ''),
+        password_hash TEXT,
+        name TEXT,
+        role TEXT NOT NULL,
+        is_active INTEGER NOT NULL CHECK (is_active IN (0, 1)),
+        clerk_issuer TEXT,
+        clerk_id TEXT,
+        first_name TEXT,
+        last_name TEXT,
+        email_verified INTEGER NOT NULL CHECK (email_verified IN (0, 1)),
+        tokens_remaining INTEGER NOT NULL,
+        tokens_used INTEGER NOT NULL,
+        monthly_limit INTEGER,
+        subscription TEXT NOT NULL,
+        stripe_customer_id TEXT,
+        created_at INTEGER NOT NULL,
+        updated_at INTEGER NOT NULL,
+        last_login_at INTEGER,
+        last_logout_at INTEGER,
+        bio TEXT,
+        website TEXT,
+        profile_image TEXT,
+        social_links TEXT NOT NULL,
+        extra TEXT NOT NULL,
+        CHECK ((clerk_issuer IS NULL) = (clerk_id IS NULL))
+    ) STRICT;
+    CREATE UNIQUE INDEX users_clerk ON users (clerk_issuer, clerk_id) WHERE clerk_id IS NOT NULL;
+    CREATE INDEX users_role ON users (role);
+    CREATE INDEX users_created ON users (created_at);
+
+    CREATE TABLE api_keys (
+        id TEXT PRIMARY KEY NOT NULL,
+        user_id TEXT NOT NULL REFERENCES users (id),
+        name TEXT NOT NULL,
+        hash BLOB NOT NULL UNIQUE CHECK (length(hash) = 32),
+        last_four TEXT NOT NULL,
+        scopes TEXT NOT NULL,
+        created_at INTEGER NOT NULL,
+        expires_at INTEGER,
+        revoked_at INTEGER,
+        last_used_at INTEGER
+    ) STRICT;
+    CREATE INDEX api_keys_user ON api_keys (user_id, created_at);
+
+    CREATE TABLE feed (
+        seq INTEGER PRIMARY KEY AUTOINCREMENT,
+        kind TEXT NOT NULL,
+        subject TEXT NOT NULL,
+        at INTEGER NOT NULL
+    ) STRICT;
+
+    CREATE TABLE key_sets (
+        issuer TEXT PRIMARY KEY NOT NULL,
+        document TEXT NOT NULL,
+        fetched_at INTEGER NOT NULL
+    ) STRICT;
+
+    CREATE TABLE meta (name TEXT PRIMARY KEY NOT NULL, value TEXT NOT NULL) STRICT;
+    CREATE TABLE secrets (name TEXT PRIMARY KEY NOT NULL, value BLOB NOT NULL) STRICT;",
+];
+
+/// Brings the schema up to date. Returns the store's epoch and the feed's newest number.
+pub(super) fn prepare(connection: &mut Connection) -> Result<(String, u64), StoreError> {
+    let known = i64::try_from(STEPS.len()).unwrap_or(i64::MAX);
+    // One transaction over all steps: of two processes that start at once, the second finds the work done.
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(fault)?;
+    let found: i64 = transaction.pragma_query_value(None, "user_version", |row| row.get(0)).map_err(fault)?;
+    if found > known {
+        return Err(StoreError::TooNew { found, known });
+    }
+    for step in STEPS.iter().skip(usize::try_from(found).unwrap_or(0)) {
+        transaction.execute_batch(step).map_err(fault)?;
+    }
+    transaction.pragma_update(None, "user_version", known).map_err(fault)?;
+    let fresh = random::id("").map_err(|error| StoreError::Unavailable(Box::new(error)))?;
+    transaction.execute("INSERT OR IGNORE INTO meta VALUES ('epoch', ?1)", [fresh]).map_err(fault)?;
+    let epoch =
+        transaction.query_row("SELECT value FROM meta WHERE name = 'epoch'", [], |row| row.get(0)).map_err(fault)?;
+    let seq = feed::newest(&transaction)?;
+    transaction.commit().map_err(fault)?;
+    Ok((epoch, seq))
+}

@@ -1,0 +1,143 @@
+//! The table of users.
+
+use async_trait::async_trait;
+use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
+
+use super::{SqliteStore, fault, feed, rows};
+use crate::{
+    domain::{ClerkIdentity, Email, Happening, Timestamp, User, UserId, UserPatch},
+    store::{Conflict, StoreError, UserStore},
+};
+
+/// The one user of a condition on unique columns.
+pub(super) fn select(connection: &Connection, condition: &str, values: &[&str]) -> Result<Option<User>, StoreError> {
+    let sql = format!("SELECT {} FROM users WHERE {condition}", rows::USER_COLUMNS);
+    let mut statement = connection.prepare_cached(&sql).map_err(fault)?;
+    statement.query_row(rusqlite::params_from_iter(values), rows::user).optional().map_err(fault)
+}
+
+fn conflict(error: rusqlite::Error) -> StoreError {
+    match rows::violated(&error) {
+        Some("users.id") => StoreError::Conflict(Conflict::Id),
+        Some("users.email") => StoreError::Conflict(Conflict::Email),
+        Some("users.clerk_issuer, users.clerk_id") => StoreError::Conflict(Conflict::ClerkIdentity),
+        _ => fault(error),
+    }
+}
+
+fn insert(transaction: &Transaction<'_>, user: &User) -> Result<(), StoreError> {
+    let sql = format!(
+        "INSERT INTO users ({}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18,
+            ?19, ?20, ?21, ?22, ?23, ?24, ?25)",
+        rows::USER_COLUMNS
+    );
+    let mut statement = transaction.prepare_cached(&sql).map_err(fault)?;
+    let inserted = statement.execute(params![
+        user.id.as_str(),
+        user.email.as_ref().map(Email::as_str),
+        user.password_hash.as_ref().map(crate::config::Secret::expose),
+        user.name,
+        user.role.as_str(),
+        user.is_active,
+        user.clerk.as_ref().map(|clerk| &clerk.issuer),
+        user.clerk.as_ref().map(|clerk| &clerk.id),
+        user.first_name,
+        user.last_name,
+        user.email_verified,
+        user.tokens_remaining,
+        user.tokens_used,
+        user.monthly_limit,
+        user.subscription.as_str(),
+        user.stripe_customer_id,
+        user.created_at.millis(),
+        user.updated_at.millis(),
+        user.last_login_at.map(Timestamp::millis),
+        user.last_logout_at.map(Timestamp::millis),
+        user.bio,
+        user.website,
+        user.profile_image,
+        rows::object_text(&user.social_links),
+        rows::object_text(&user.extra),
+    ]);
+    inserted.map(drop).map_err(conflict)
+}
+
+#[async_trait]
+impl UserStore for SqliteStore {
+    async fn user(&self, id: &UserId) -> Result<Option<User>, StoreError> {
+        let id = id.clone();
+        self.read(move |connection| select(connection, "id = ?1", &[id.as_str()])).await
+    }
+
+    async fn user_by_email(&self, email: &Email) -> Result<Option<User>, StoreError> {
+        let email = email.clone();
+        self.read(move |connection| select(connection, "email = ?1", &[email.as_str()])).await
+    }
+
+    async fn user_by_clerk(&self, identity: &ClerkIdentity) -> Result<Option<User>, StoreError> {
+        let identity = identity.clone();
+        self.read(move |connection| {
+            select(connection, "clerk_issuer = ?1 AND clerk_id = ?2", &[&identity.issuer, &identity.id])
+        })
+        .await
+    }
+
+    async fn insert_user(&self, user: &User) -> Result<(), StoreError> {
+        let user = user.clone();
+        self.write(move |transaction| {
+            insert(transaction, &user)?;
+            feed::write(transaction, &Happening::User(user.id), user.created_at)
+        })
+        .await
+    }
+
+    async fn link_clerk(&self, email: &Email, identity: &ClerkIdentity, now: Timestamp) -> Result<User, StoreError> {
+        let (email, identity) = (email.clone(), identity.clone());
+        self.write(move |transaction| {
+            let mut user = select(transaction, "email = ?1", &[email.as_str()])?.ok_or(StoreError::NotFound)?;
+            if !user.may_be_linked() {
+                return Err(StoreError::Conflict(Conflict::NotLinkable));
+            }
+            transaction
+                .execute(
+                    "UPDATE users SET clerk_issuer = ?2, clerk_id = ?3, updated_at = ?4 WHERE id = ?1",
+                    params![user.id.as_str(), identity.issuer, identity.id, now.millis()],
+                )
+                .map_err(conflict)?;
+            user.clerk = Some(identity);
+            user.updated_at = now;
+            feed::write(transaction, &Happening::User(user.id.clone()), now)?;
+            Ok(user)
+        })
+        .await
+    }
+
+    async fn update_user(&self, id: &UserId, patch: &UserPatch, now: Timestamp) -> Result<User, StoreError> {
+        let (id, patch) = (id.clone(), patch.clone());
+        self.write(move |transaction| {
+            let mut user = select(transaction, "id = ?1", &[id.as_str()])?.ok_or(StoreError::NotFound)?;
+            user.name = patch.name.or(user.name);
+            user.role = patch.role.unwrap_or(user.role);
+            user.is_active = patch.is_active.unwrap_or(user.is_active);
+            user.subscription = patch.subscription.unwrap_or(user.subscription);
+            user.updated_at = now;
+            transaction
+                .execute(
+                    "UPDATE users SET name = ?2, role = ?3, is_active = ?4, subscription = ?5, updated_at = ?6
+                     WHERE id = ?1",
+                    params![
+                        id.as_str(),
+                        user.name,
+                        user.role.as_str(),
+                        user.is_active,
+                        user.subscription.as_str(),
+                        now.millis()
+                    ],
+                )
+                .map_err(fault)?;
+            feed::write(transaction, &Happening::User(id), now)?;
+            Ok(user)
+        })
+        .await
+    }
+}
