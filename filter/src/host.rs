@@ -12,6 +12,7 @@ pub(crate) use proxy_wasm::types::{BufferType, LogLevel, MapType, MetricType, St
 /// `Ok` of the ABI; a status is taken as a number, because a host may answer one that the SDK's enum does not know.
 const OK: u32 = Status::Ok as u32;
 
+#[cfg_attr(target_arch = "wasm32", link(wasm_import_module = "env"))]
 unsafe extern "C" {
     fn proxy_log(level: u32, text: *const u8, size: usize) -> u32;
     fn proxy_get_current_time_nanoseconds(time: *mut u64) -> u32;
