@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use tollgate_core::struct_value;
 use tollgate_protocol::config::PluginConfig;
 
 use crate::{
@@ -34,8 +35,13 @@ impl Vm {
 
     /// A plugin is configured, or configured anew. `false` refuses the configuration: Envoy keeps the former one.
     pub(crate) fn configure(&mut self, root: u32, size: usize) -> bool {
-        let json = host::buffer(BufferType::PluginConfiguration, size).unwrap_or_default();
-        let config = match PluginConfig::parse(&json) {
+        let bytes = host::buffer(BufferType::PluginConfiguration, size).unwrap_or_default();
+        // A StringValue arrives as its text, a Struct in its binary form.
+        let config = match struct_value::read(&bytes).filter(|_| !bytes.is_empty()) {
+            Some(value) => PluginConfig::from_value(value),
+            None => PluginConfig::parse(&bytes),
+        };
+        let config = match config {
             Ok(config) => config,
             Err(fault) => {
                 host::log(LogLevel::Critical, &format!("tollgate: {fault}"));

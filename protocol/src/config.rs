@@ -124,7 +124,19 @@ impl PluginConfig {
     /// # Errors
     /// [`ConfigFault`] says what is wrong; nothing of a faulty configuration is used.
     pub fn parse(json: &[u8]) -> Result<Self, ConfigFault> {
-        let config: Self = serde_json::from_slice(json).map_err(ConfigFault::Json)?;
+        serde_json::from_slice(json).map_err(ConfigFault::Json).and_then(Self::check)
+    }
+
+    /// Takes and checks a configuration that was parsed already.
+    ///
+    /// # Errors
+    /// As [`Self::parse`].
+    pub fn from_value(value: serde_json::Value) -> Result<Self, ConfigFault> {
+        serde_json::from_value(value).map_err(ConfigFault::Json).and_then(Self::check)
+    }
+
+    fn check(self) -> Result<Self, ConfigFault> {
+        let config = self;
         let fault = |field, problem| Err(ConfigFault::Value { field, problem });
         if config.control_plane.cluster.is_empty() {
             return fault("control_plane.cluster", "is empty: name the Envoy cluster of the control plane");

@@ -28,6 +28,7 @@ pub mod policy;
 pub mod request;
 pub mod respond;
 pub mod settings;
+pub mod struct_value;
 pub mod verify;
 
 /// Decodes base64url without padding (RFC 7515 section 2); `None` for anything else.
