@@ -29,7 +29,7 @@ enum Command {
         config: Option<PathBuf>,
     },
     /// Everything a newcomer needs on one machine: issuer, example backend, embedded store, Envoy.
-    Dev(dev::Args),
+    Dev(Box<dev::Args>),
 }
 
 /// Why a command failed, as the terminal shows it.
@@ -45,7 +45,7 @@ enum ServeFault {
 pub async fn run(cli: Cli) -> ExitCode {
     match cli.command {
         Command::Serve { config } => serve_until_signal(config).await,
-        Command::Dev(args) => match dev::run(args).await {
+        Command::Dev(args) => match dev::run(*args).await {
             Ok(()) => ExitCode::SUCCESS,
             Err(fault) => failed(&fault),
         },

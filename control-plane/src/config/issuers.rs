@@ -218,8 +218,16 @@ fn shared_key(algorithm: &str, secret: &Secret) -> Result<Jwk, String> {
     if !SHARED.contains(&algorithm) {
         return Err(format!("must be one of {} with a shared secret", SHARED.join(", ")));
     }
-    if secret.expose().len() < 16 {
-        return Err("is shorter than 16 bytes: anyone who has a token can guess it".to_owned());
+    let least = match algorithm {
+        "HS256" => 32,
+        "HS384" => 48,
+        _ => 64,
+    };
+    if secret.expose().len() < least {
+        return Err(format!(
+            "is shorter than the {least} bytes that {algorithm} needs (RFC 7518 section 3.2): whoever has a token could \
+             guess it offline, and the edge refuses such a key"
+        ));
     }
     Ok(public_key::oct(algorithm, secret.expose().as_bytes()))
 }

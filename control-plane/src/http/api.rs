@@ -3,7 +3,7 @@
 
 use axum::{
     Json, Router,
-    extract::{Path, State},
+    extract::{Path, State, rejection::PathRejection},
     http::{Method, StatusCode, header},
     middleware,
     response::{IntoResponse, Response},
@@ -48,7 +48,7 @@ routes! {
     GET "/api/me" => me(());
     GET "/api/keys" => list_keys(());
     POST "/api/keys" => issue_key(Object);
-    DELETE "/api/keys/{id}" => revoke_key(Path<String>);
+    DELETE "/api/keys/{id}" => revoke_key(Result<Path<String>, PathRejection>);
 }
 
 /// Routes that anyone may ask: they tell public keys only.
@@ -90,8 +90,14 @@ async fn issue_key(shared: Shared, caller: Caller, Object(members): Object) -> R
     Ok(private(StatusCode::CREATED, IssuedBody::from(issued)))
 }
 
-async fn revoke_key(shared: Shared, caller: Caller, Path(id): Path<String>) -> Result<Response, Refusal> {
+async fn revoke_key(
+    shared: Shared,
+    caller: Caller,
+    id: Result<Path<String>, PathRejection>,
+) -> Result<Response, Refusal> {
     let user = in_person(&shared, &caller).await?;
+    // What cannot be decoded is no key's id.
+    let Path(id) = id.map_err(|_| Refusal::new(ApiCode::NotFound))?;
     let key = keys::revoke(&shared.app, &user.id, &KeyId::new(id)).await?;
     tracing::info!(user = %user.id, key = key.id.as_str(), "API key revoked");
     Ok(StatusCode::NO_CONTENT.into_response())

@@ -39,10 +39,15 @@ pub async fn serve(listener: TcpListener, router: Router, mut stopping: watch::R
         let service = TowerToHyperService::new(router.clone());
         let watcher = graceful.watcher();
         let builder = Arc::clone(&builder);
+        let mut stopped = stopping.clone();
         tokio::spawn(async move {
             let _place = place;
-            // Silence from the start would otherwise hold a place for ever.
-            if !matches!(tokio::time::timeout(HEADER_TIMEOUT, stream.readable()).await, Ok(Ok(()))) {
+            // Silence from the start would otherwise hold a place for ever, and hold up a stop.
+            let spoken = tokio::select! {
+                spoken = tokio::time::timeout(HEADER_TIMEOUT, stream.readable()) => matches!(spoken, Ok(Ok(()))),
+                _ = stopped.wait_for(|stopped| *stopped) => false,
+            };
+            if !spoken {
                 return;
             }
             let connection = builder.serve_connection(TokioIo::new(stream), service);

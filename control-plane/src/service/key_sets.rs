@@ -156,7 +156,7 @@ impl KeySets {
                 () = watched.asked.notified() => {
                     // The first to ask is served at once, the next ones together when the interval is over.
                     if let Some(next) = next_asked {
-                        tokio::time::sleep_until(next).await;
+                        tokio::time::sleep_until(next.min(Instant::now() + wait)).await;
                     }
                     next_asked = Some(Instant::now() + watched.config.min_interval);
                 }

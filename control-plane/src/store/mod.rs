@@ -1,7 +1,6 @@
 //! Where users, keys, the feed and last good key sets are kept, as traits that every kind of store meets in the same
-//! way ([`conformance`] holds them to it). A store must not know HTTP, a service's rules or the time.
+//! way (the suite of `tests/tests/stores` holds them to it). A store must not know HTTP, a service's rules or the time.
 
-pub mod conformance;
 mod error;
 pub mod sqlite;
 

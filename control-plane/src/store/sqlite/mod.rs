@@ -59,7 +59,6 @@ impl SqliteStore {
         Ok(Self { writer, readers, epoch, news, watcher })
     }
 
-    #[expect(clippy::type_complexity, reason = "taken apart by the one caller above")]
     fn connections(path: &Path) -> Result<(Connection, Vec<Connection>, Connection, String, u64), StoreError> {
         if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
             std::fs::create_dir_all(folder).map_err(|error| StoreError::Unavailable(Box::new(error)))?;
