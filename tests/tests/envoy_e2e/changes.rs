@@ -1,0 +1,105 @@
+//! What changes reaches a running Envoy within a second, without a restart. Each test measures it and prints it.
+
+use std::time::Duration;
+
+use tollgate::{domain::UserPatch, service::users};
+use tollgate_protocol::Code;
+use tollgate_tests::{
+    http::Request,
+    stack::{Options, Stack, new_key},
+    wait::until,
+};
+
+const SECOND: Duration = Duration::from_secs(1);
+/// So many connections in a row: with two workers, each of them has answered with a probability of 1 - 2^-15.
+const IN_A_ROW: usize = 16;
+
+/// Waits until every worker answers so.
+async fn everywhere(
+    stack: &Stack,
+    what: &str,
+    within: Duration,
+    request: &Request,
+    expect: Result<(), Code>,
+) -> Duration {
+    let answers = || async {
+        for _ in 0..IN_A_ROW {
+            let answer = stack.send(request).await;
+            let code = answer.json()["code"].as_str().and_then(Code::from_word);
+            let as_expected = match expect {
+                Ok(()) => answer.status == 200,
+                Err(expected) => code == Some(expected),
+            };
+            if !as_expected {
+                return None;
+            }
+        }
+        Some(())
+    };
+    until(what, within, answers).await.1
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_revoked_key_is_refused_within_a_second() {
+    let stack = Stack::start(Options::default()).await;
+    let user = stack.user("ada@example.com").await;
+    let session = stack.legacy_jwt(user.id.as_str());
+    let made = stack
+        .send(
+            &Request::post("/api/keys", r#"{"name":"extension"}"#)
+                .header("Content-Type", "application/json")
+                .bearer(&session),
+        )
+        .await;
+    assert_eq!(made.status, 201, "{}", made.text());
+    let (key, id) = (made.json()["key"].as_str().unwrap().to_owned(), made.json()["id"].as_str().unwrap().to_owned());
+    let request = Request::get("/extension/a").api_key(&key);
+    everywhere(&stack, "the key is good", SECOND, &request, Ok(())).await;
+
+    let gone = stack.send(&Request::new("DELETE", &format!("/api/keys/{id}")).bearer(&session)).await;
+    assert_eq!(gone.status, 204, "{}", gone.text());
+    let took = everywhere(&stack, "the key is refused", SECOND, &request, Err(Code::ApiKeyRevoked)).await;
+    println!("revoking an API key reached every worker of Envoy in {took:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rotated_key_of_the_issuer_is_in_force_within_a_second() {
+    let stack = Stack::start(Options::default()).await;
+    let old = Request::get("/web/a").bearer(&stack.clerk_jwt("ada@example.com"));
+    everywhere(&stack, "the old key is good", SECOND, &old, Ok(())).await;
+
+    let key = new_key();
+    stack.issuer.rotate_to(key, false).unwrap();
+    let new = Request::get("/web/a").bearer(&stack.clerk_jwt("ada@example.com"));
+    let start = tokio::time::Instant::now();
+    let first = stack.send(&new).await;
+    assert_eq!(first.status, 200, "the very first token of the new key waits for it: {}", first.text());
+    let took = start.elapsed();
+    everywhere(&stack, "the new key is good", SECOND, &new, Ok(())).await;
+    everywhere(&stack, "the old key is gone", SECOND, &old, Err(Code::TokenUnknownKey)).await;
+    let all = start.elapsed();
+    assert!(all < SECOND, "rotation took {all:?}");
+    println!(
+        "rotating the issuer's key: first new token let through in {took:?}, old one refused everywhere in {all:?}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deactivated_user_is_refused_within_a_second() {
+    let stack = Stack::start(Options::default()).await;
+    let user = stack.user("ada@example.com").await;
+    let key = stack.api_key(&user, &[]).await;
+    let by_key = Request::get("/api/a").api_key(key.plain.expose());
+    let by_token = Request::get("/api/a").bearer(&stack.legacy_jwt(user.id.as_str()));
+    for request in [&by_key, &by_token] {
+        everywhere(&stack, "the user is good", SECOND, request, Ok(())).await;
+    }
+    for (is_active, expect) in [(false, Err(Code::UserInactive)), (true, Ok(()))] {
+        let patch = UserPatch { is_active: Some(is_active), ..UserPatch::default() };
+        users::update(stack.app(), &user.id, &patch).await.unwrap();
+        for (what, request) in [("API key", &by_key), ("token", &by_token)] {
+            let took = everywhere(&stack, "the change is in force", SECOND, request, expect).await;
+            println!("is_active = {is_active} reached every worker of Envoy, for an {what}, in {took:?}");
+        }
+    }
+}

@@ -1,0 +1,188 @@
+//! Every refusal that can be had: its status, body and headers as the client sees them, its word in Envoy's access
+//! log, and its count.
+
+use std::collections::BTreeSet;
+
+use tollgate::{
+    dev::mint::{ClerkToken, random_base62, tamper},
+    domain::{Role, UserPatch},
+    service::{keys, users},
+};
+use tollgate_protocol::{Code, api_key, code::Challenge, problem::Problem};
+use tollgate_tests::{
+    http::{Answer, Request},
+    stack::{ISSUER, Options, Stack, new_key},
+};
+
+/// What nothing can produce yet: revoked sessions, credits, owners and limits come later.
+const LATER: [Code; 4] = [Code::TokenRevoked, Code::TokensExhausted, Code::NotOwner, Code::RateLimited];
+/// What needs a stack of its own.
+const ELSEWHERE: [Code; 3] = [Code::TokenWrongAudience, Code::NotReady, Code::IdentityUnavailable];
+
+/// Checks one refusal from every side.
+async fn check(stack: &Stack, what: &str, answer: &Answer, code: Code) {
+    let what = format!("{what}: {}", answer.text());
+    assert_eq!(answer.status, code.status(), "{what}");
+    let problem: Problem = serde_json::from_slice(&answer.body).unwrap_or_else(|fault| panic!("{what}: {fault}"));
+    let request_id = answer.header("x-request-id").unwrap_or_else(|| panic!("{what}: no request id"));
+    assert_eq!(problem, Problem::new(code, request_id), "{what}");
+    assert_eq!(answer.header("content-type"), Some("application/problem+json"), "{what}");
+    assert_eq!(answer.header("cache-control"), Some("no-store"), "{what}");
+    let challenge = code.challenge().map(|challenge| match challenge {
+        Challenge::Bare => "Bearer realm=\"tollgate\"".to_owned(),
+        other => format!("Bearer realm=\"tollgate\", error=\"{}\"", other.error().unwrap()),
+    });
+    assert_eq!(answer.header("www-authenticate"), challenge.as_deref(), "{what}");
+    assert_eq!(answer.header("retry-after").is_some(), matches!(code.status(), 429 | 503), "{what}");
+
+    let entry = stack.envoy.access_entry(request_id).await;
+    for field in ["details", "code"] {
+        assert_eq!(entry[field], code.as_str(), "{what}: {entry}");
+    }
+    assert_eq!(entry["user_id"], serde_json::Value::Null, "{what}: {entry}");
+}
+
+/// One way or more to each code.
+async fn ways(stack: &Stack) -> Vec<(Code, Request)> {
+    use Code::*;
+    let user = stack.user("ada@example.com").await;
+    let get = |path: &str| Request::get(path);
+    let api = || Request::get("/api/a");
+    let clerk = || stack.clerk("grace@example.com");
+    let bearer = |token: &ClerkToken| api().bearer(&stack.sign(token));
+    let good_key = stack.api_key(&user, &[]).await.plain.expose().to_owned();
+    let mut ways = vec![
+        (AmbiguousCredential, api().api_key(&good_key).api_key(&good_key)),
+        (AmbiguousCredential, api().bearer("a").bearer("b")),
+        (AmbiguousPath, get("/api/a;b").api_key(&good_key)),
+        (AmbiguousPath, get("/api/a%25b").api_key(&good_key)),
+        (MissingCredential, api()),
+        (MissingCredential, api().header("Cookie", format!("__session={}", stack.clerk_jwt("grace@example.com")))),
+        (MalformedCredential, api().header("Authorization", "Basic dXNlcjpwYXNz")),
+        (MalformedCredential, api().header("Authorization", "Bearer")),
+        (ApiKeyMalformed, api().api_key("")),
+        (ApiKeyMalformed, api().api_key("sk_short")),
+        (ApiKeyMalformed, api().bearer(&format!("{}x", &good_key[..good_key.len() - 1]))),
+        (ApiKeyMalformed, api().api_key("junk").bearer(&stack.clerk_jwt("grace@example.com"))),
+        (ApiKeyUnknown, api().api_key(&unknown_key())),
+        (RouteDenied, get("/nowhere").api_key(&good_key)),
+        (RoleRequired, get("/admin/a").api_key(&good_key)),
+        (SubscriptionRequired, get("/pro/a").api_key(&good_key)),
+        (ScopeRequired, get("/reports/a").api_key(&good_key)),
+        (ScopeRequired, get("/reports/a").api_key(stack.api_key(&user, &["reports:write"]).await.plain.expose())),
+        (MethodNotAccepted, get("/web/a").api_key(&good_key)),
+        (MethodNotAccepted, get("/extension/a").bearer(&stack.clerk_jwt("grace@example.com"))),
+    ];
+
+    let expired = keys::issue_expired(stack.app(), &user.id, "old").await.unwrap();
+    ways.push((ApiKeyExpired, api().api_key(expired.plain.expose())));
+    let revoked = stack.api_key(&user, &[]).await;
+    keys::revoke(stack.app(), &user.id, &revoked.key.id).await.unwrap();
+    ways.push((ApiKeyRevoked, api().api_key(revoked.plain.expose())));
+
+    let (ours, other) = (stack.issuer.key().unwrap(), new_key());
+    let confused = stack.sign_legacy(&stack.legacy("u").claim("iss", ISSUER).header("kid", ours.kid()));
+    ways.extend([
+        (TokenMalformed, api().bearer("a.b.c")),
+        (TokenMalformed, api().bearer("junk")),
+        (TokenMalformed, bearer(&clerk().claim("exp", "1234567890"))),
+        (TokenAlgorithm, api().bearer(&confused)),
+        (TokenAlgorithm, bearer(&clerk().header("alg", "none"))),
+        (TokenUnknownKey, api().bearer(&clerk().sign(&other).unwrap())),
+        (TokenBadSignature, api().bearer(&clerk().sign(&other.named(ours.kid())).unwrap())),
+        (TokenBadSignature, api().bearer(&tamper(&stack.clerk_jwt("grace@example.com")))),
+        (TokenBadSignature, api().bearer(&tamper(&stack.legacy_jwt(user.id.as_str())))),
+        (TokenExpired, bearer(&clerk().shifted(-3600))),
+        (TokenExpired, api().bearer(&stack.sign_legacy(&stack.legacy(user.id.as_str()).expires_in(-60)))),
+        (TokenNotYetValid, bearer(&clerk().shifted(3600))),
+        (TokenWrongIssuer, bearer(&clerk().claim("iss", "https://issuer.elsewhere.test"))),
+        (TokenWrongParty, bearer(&clerk().party("https://elsewhere.test"))),
+        (TokenWrongParty, bearer(&clerk().without("azp"))),
+        (TokenWrongClass, bearer(&clerk().template_class())),
+        (SessionPending, bearer(&clerk().pending())),
+        (UserUnknown, api().bearer(&stack.legacy_jwt("usr_nobody"))),
+        // Nobody is created by a session in which somebody acts as somebody else.
+        (UserUnknown, bearer(&stack.clerk("new@example.com").claim("act", serde_json::json!({ "sub": "user_admin" })))),
+        // Somebody who says that Ada's address is theirs, and has not proved it; then somebody who says so of an admin's.
+        (EmailUnverified, bearer(&clerk().email("ada@example.com", false))),
+        (EmailConflict, bearer(&stack.clerk("boss@example.com"))),
+    ]);
+    let boss = stack.user("boss@example.com").await;
+    let admin = UserPatch { role: Some(Role::Admin), ..UserPatch::default() };
+    users::update(stack.app(), &boss.id, &admin).await.unwrap();
+
+    let gone = stack.user("gone@example.com").await;
+    let inactive = UserPatch { is_active: Some(false), ..UserPatch::default() };
+    users::update(stack.app(), &gone.id, &inactive).await.unwrap();
+    ways.push((UserInactive, api().bearer(&stack.legacy_jwt(gone.id.as_str()))));
+    ways.push((UserInactive, api().api_key(stack.api_key(&gone, &[]).await.plain.expose())));
+    ways
+}
+
+fn unknown_key() -> String {
+    let numbers: Vec<u8> = random_base62(api_key::RANDOM_CHARS).unwrap().bytes().map(|byte| byte % 62).collect();
+    api_key::assemble(&numbers).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_code_is_answered_logged_and_counted() {
+    let stack = Stack::start(Options::default()).await;
+    let ways = ways(&stack).await;
+    let produced: BTreeSet<Code> = ways.iter().map(|(code, _)| *code).collect();
+    let missing: Vec<_> = Code::ALL.iter().filter(|code| !produced.contains(code)).copied().collect();
+    let mut expected = [LATER.as_slice(), ELSEWHERE.as_slice()].concat();
+    expected.sort();
+    assert_eq!(missing, expected, "every code of the catalogue is produced here, elsewhere or later");
+
+    for (code, request) in &ways {
+        // Twice: the second answer comes from memory, where there is one.
+        for turn in ["first", "again"] {
+            check(&stack, &format!("{code}, {turn}"), &stack.send(request).await, *code).await;
+        }
+    }
+
+    let prometheus = stack.envoy.prometheus().await;
+    for code in &produced {
+        let times = 2 * ways.iter().filter(|(other, _)| other == code).count();
+        let line = format!("tollgate_denied_total{{code=\"{code}\"}} {times}");
+        assert!(prometheus.lines().any(|known| known == line), "{line} in:\n{}", tollgate_lines(&prometheus));
+    }
+    assert_eq!(stack.envoy.runtime_failures().await, Vec::<String>::new());
+}
+
+fn tollgate_lines(prometheus: &str) -> String {
+    prometheus.lines().filter(|line| line.starts_with("tollgate_")).collect::<Vec<_>>().join("\n")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_for_another_service_is_refused() {
+    let options = Options { legacy_audience: vec!["https://api.test".to_owned()], ..Options::default() };
+    let stack = Stack::start(options).await;
+    let user = stack.user("ada@example.com").await;
+    let send = async |aud: serde_json::Value| {
+        let token = stack.sign_legacy(&stack.legacy(user.id.as_str()).claim("aud", aud));
+        stack.send(&Request::get("/api/a").bearer(&token)).await
+    };
+    assert_eq!(send("https://api.test".into()).await.status, 200);
+    let answer = send(vec!["https://other.test"].into()).await;
+    check(&stack, "another audience", &answer, Code::TokenWrongAudience).await;
+    let without = Request::get("/api/a").bearer(&stack.legacy_jwt(user.id.as_str()));
+    check(&stack, "no audience", &stack.send(&without).await, Code::TokenWrongAudience).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_settings_nothing_passes() {
+    let stack = Stack::start(Options { control_plane_later: true, ..Options::default() }).await;
+    for request in [Request::get("/api/a"), Request::get("/public/a"), Request::get("/nowhere")] {
+        check(&stack, "no settings", &stack.send(&request).await, Code::NotReady).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_person_without_a_control_plane_is_unavailable() {
+    let mut stack = Stack::start(Options::default()).await;
+    let user = stack.user("ada@example.com").await;
+    let known = Request::get("/api/a").bearer(&stack.legacy_jwt(user.id.as_str()));
+    stack.stop_control_plane().await;
+    check(&stack, "unknown", &stack.send(&known).await, Code::IdentityUnavailable).await;
+}
