@@ -40,6 +40,9 @@ pub(crate) fn tokens() {
         ("sub with line feed", PLAIN, &[("42", r"4\n2")], Some(TokenMalformed)),
         ("longest sub", PLAIN, &[(r#""sub":"42""#, &longest)], None),
         ("too long a sub", PLAIN, &[(r#""sub":"42""#, &long)], Some(TokenMalformed)),
+        ("sid", PLAIN, &[(r#""exp""#, r#""sid":"s-1","exp""#)], None),
+        ("sid with line feed", PLAIN, &[(r#""exp""#, r#""sid":"s\r\nx: y","exp""#)], Some(TokenMalformed)),
+        ("empty sid", PLAIN, &[(r#""exp""#, r#""sid":"","exp""#)], Some(TokenMalformed)),
         ("no issuer", PLAIN, &[(r#""iss":"https://legacy.test","#, "")], Some(TokenWrongIssuer)),
         ("aud is not looked at", PLAIN, &[(r#""exp""#, r#""aud":7,"exp""#)], None),
     ];
@@ -74,7 +77,7 @@ pub(crate) fn claims() {
 
     for (extra, scopes) in [
         (r#""scopes":["read","write"]"#, &["read", "write"][..]),
-        (r#""scopes":["read",7,"","a b","a\u0000"]"#, &["read"]),
+        (r#""scopes":["read",7,"","a b","a\u0000","ä","a\"b"]"#, &["read"]),
         (r#""scopes":"read""#, &[]),
         (r#""scope":["read"],"scopes":["write"]"#, &["write"]),
         (r#""org_permissions":["org:a:b"]"#, &[]),

@@ -50,6 +50,9 @@ pub(super) fn judge(signed: &Signed<'_>, now: u64, limits: &Limits) -> Result<Fa
         }
         IssuerKind::Legacy => {
             let session_id = text(claims, "sid", MAX_ID)?;
+            if session_id.is_some_and(|id| id.is_empty() || !id.bytes().all(|byte| byte.is_ascii_graphic())) {
+                return Err(VerifyFault::ClaimType("sid"));
+            }
             (Method::Legacy, legacy_subject(claims)?, session_id, scopes::legacy(claims))
         }
     };

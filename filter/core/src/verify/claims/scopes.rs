@@ -42,9 +42,11 @@ fn collect<'a>(scopes: impl Iterator<Item = &'a str>) -> Scopes {
     scopes.filter(|scope| is_scope(scope)).take(MAX_SCOPES).map(Box::from).collect()
 }
 
-/// Scopes are forwarded in one header, separated by spaces, so a scope has none, nor control characters.
+/// Scopes are forwarded in one header, separated by spaces: printable ASCII without quotes and backslashes, as RFC 6749
+/// section 3.3 has it.
 fn is_scope(scope: &str) -> bool {
-    !scope.is_empty() && scope.len() <= MAX_SCOPE && !scope.chars().any(|c| c.is_whitespace() || c.is_control())
+    let fits = |byte: u8| byte.is_ascii_graphic() && byte != b'"' && byte != b'\\';
+    !scope.is_empty() && scope.len() <= MAX_SCOPE && scope.bytes().all(fits)
 }
 
 fn version_two(claims: &Map<String, Value>) -> Scopes {
