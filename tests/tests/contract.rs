@@ -1,0 +1,70 @@
+//! The wire between filter and control plane, held to checked-in examples: what stands in `protocol/golden/v1` has to
+//! be read, and written again as it stands. A change of shape without a change there is a failing test.
+
+use std::{fs, path::PathBuf};
+
+use serde_json::Value;
+use tollgate_protocol::{
+    Code,
+    edge::{Change, ResolveAnswer, ResolveRequest, SyncAnswer},
+    headers,
+    problem::Problem,
+};
+
+fn golden(name: &str) -> String {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../protocol/golden/v1").join(name);
+    fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
+}
+
+/// Reads an example, writes it, and compares; then once more with a member that a newer version might add.
+#[track_caller]
+fn check<T: serde::Serialize + serde::de::DeserializeOwned>(name: &str) -> T {
+    let text = golden(name);
+    let read: T = serde_json::from_str(&text).unwrap_or_else(|e| panic!("{name}: {e}"));
+    let wanted: Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(serde_json::to_value(&read).unwrap(), wanted, "{name}");
+    let mut newer = wanted;
+    newer.as_object_mut().unwrap().insert("added_later".into(), Value::Bool(true));
+    serde_json::from_value::<T>(newer).unwrap_or_else(|e| panic!("{name} with a member more: {e}"));
+    read
+}
+
+#[test]
+fn every_message_reads_and_writes_as_it_is_written_down() {
+    let full: SyncAnswer = check("sync-full.json");
+    assert_eq!(full.settings.unwrap().issuers.len(), 2);
+    let changes: SyncAnswer = check("sync-changes.json");
+    assert_eq!(changes.changes.len(), 2);
+    check::<ResolveRequest>("resolve-key.json");
+    check::<ResolveRequest>("resolve-clerk.json");
+    check::<ResolveRequest>("resolve-legacy.json");
+    check::<ResolveAnswer>("answer-identity.json");
+    check::<ResolveAnswer>("answer-refused.json");
+    let problem: Problem = check("problem.json");
+    assert_eq!(problem, Problem::new(problem.code, &problem.request_id));
+}
+
+#[test]
+fn a_kind_of_change_that_is_not_known_is_read_as_such() {
+    let newer = r#"{"cursor":"a.1","changes":[{"what":"session","sid":"sess_1","seq":4}]}"#;
+    let answer: SyncAnswer = serde_json::from_str(newer).unwrap();
+    assert_eq!(answer.changes, [Change::Unknown]);
+}
+
+#[test]
+fn the_catalogue_of_codes_is_as_written_down() {
+    let lines: Vec<String> = Code::ALL.iter().map(|code| format!("{} {}", code.status(), code)).collect();
+    let wanted = golden("codes.txt");
+    assert_eq!(lines, wanted.lines().collect::<Vec<_>>());
+}
+
+#[test]
+fn the_reserved_headers_are_as_written_down() {
+    assert_eq!(headers::IDENTITY, golden("headers.txt").lines().collect::<Vec<_>>());
+}
+
+#[test]
+fn secrets_on_the_wire_do_not_print() {
+    let full: SyncAnswer = serde_json::from_str(&golden("sync-full.json").replace("\"AAAA\"", "\"c2VjcmV0\"")).unwrap();
+    assert!(!format!("{full:?}").contains("c2VjcmV0"));
+}
