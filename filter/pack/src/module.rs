@@ -36,7 +36,8 @@ pub(crate) fn pack(bytes: &[u8], options: Options) -> Result<Packed, PackError> 
     let imports = imports::checked(&module)?;
     let exports = exports::names(&module);
     let bytes = module.emit_wasm();
-    if bytes.len() > LIMIT {
+    // With names it is for looking into, not for shipping.
+    if bytes.len() > LIMIT && !options.keep_names {
         return Err(PackError::TooLarge { size: bytes.len(), limit: LIMIT });
     }
     Ok(Packed { bytes, exports, imports })
