@@ -1,0 +1,146 @@
+//! Walks every route of the public API with every kind of assertion that must not be believed, and shows what the right
+//! one may and may not do.
+
+mod assertion;
+mod keys;
+
+use std::net::SocketAddr;
+
+use assertion::Signer;
+use serde_json::{Value, json};
+use tollgate::{
+    app::App,
+    config::{Config, Secret, StoreLocation},
+    domain::User,
+    http::api::{OPEN_ROUTES, ROUTES},
+    serve::{self, Running},
+    service::{
+        keys::{Issued, NewKey, issue, list},
+        users,
+    },
+};
+use tollgate_protocol::edge::SyncAnswer;
+use tollgate_tests::http::{Answer, Request, send};
+
+const SECRET: &str = "edge-secret-of-the-tests";
+
+/// A control plane with two users who have a key each.
+pub(crate) struct World {
+    pub(crate) running: Running,
+    pub(crate) app: App,
+    pub(crate) signer: Signer,
+    pub(crate) ada: User,
+    pub(crate) bob: User,
+    pub(crate) adas_key: Issued,
+    pub(crate) bobs_key: Issued,
+    _folder: tempfile::TempDir,
+}
+
+impl World {
+    pub(crate) async fn start() -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let store = StoreLocation::Sqlite(folder.path().join("tollgate.db"));
+        let mut config = Config::new(store, Secret::new(SECRET));
+        config.api_listen = SocketAddr::from(([127, 0, 0, 1], 0));
+        config.edge_listen = config.api_listen;
+        let app = App::open(&config).await.expect("the store opens");
+        let running = serve::start(config).await.expect("it starts");
+        let sync = send(running.edge_addr, &Request::get("/edge/v1/sync").bearer(SECRET)).await.expect("an answer");
+        let sync: SyncAnswer = serde_json::from_slice(&sync.body).expect("a sync answer");
+        let signer = Signer::new(sync.settings.and_then(|settings| settings.assertion).expect("an assertion key"));
+        let ada = users::ensure(&app, "ada@example.com", true, Some("Ada")).await.expect("a user");
+        let bob = users::ensure(&app, "bob@example.com", true, Some("Bob")).await.expect("a user");
+        let new = NewKey { name: "laptop".into(), scopes: vec!["a:read".into()], expires_at: None };
+        let adas_key = issue(&app, &ada.id, &new).await.expect("a key");
+        let bobs_key = issue(&app, &bob.id, &new).await.expect("a key");
+        Self { running, app, signer, ada, bob, adas_key, bobs_key, _folder: folder }
+    }
+
+    /// What an edge says about Ada, signed in with Clerk.
+    pub(crate) fn adas_claims(&self) -> Value {
+        let now = self.signer.now();
+        json!({
+            "iss": "tollgate-edge", "aud": "tollgate", "sub": self.ada.id.as_str(), "iat": now, "exp": now + 30,
+            "method": "clerk", "role": "user", "email": "ada@example.com", "name": "Ada", "sid": "sess_1",
+        })
+    }
+
+    pub(crate) async fn ask(&self, request: Request) -> Answer {
+        send(self.running.api_addr, &request).await.expect("an answer")
+    }
+
+    /// A request for a route of the table, aimed at Ada's own key, with a body where one belongs.
+    fn request(&self, method: &str, path: &str) -> Request {
+        let target = path.replace("{id}", self.adas_key.key.id.as_str());
+        let request = match method {
+            "POST" => Request::post(&target, "{\"name\":\"made by an intruder\"}"),
+            _ => Request::new(method, &target),
+        };
+        request.header("Content-Type", "application/json")
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_route_believes_anything_but_a_valid_assertion() {
+    let world = World::start().await;
+    let attempts = assertion::attempts(&world.signer, &world.adas_claims());
+    let mut asked = 0;
+    for (method, path) in ROUTES {
+        for (what, headers) in &attempts {
+            let mut request = world.request(method.as_str(), path);
+            for (name, value) in headers {
+                request = request.header(name, value);
+            }
+            let answer = world.ask(request).await;
+            assert_eq!(answer.status, 401, "{method} {path} with {what}: {}", answer.text());
+            assert_eq!(answer.header("content-type"), Some("application/problem+json"), "{what}");
+            assert_eq!(answer.json()["code"], "assertion_required", "{method} {path} with {what}");
+            assert!(answer.header("www-authenticate").is_some(), "{what}");
+            asked += 1;
+        }
+    }
+    let keys = list(&world.app, &world.ada.id).await.expect("keys");
+    assert_eq!(keys.len(), 1, "nothing was made and nothing revoked");
+    println!("{asked} requests: {} routes with {} kinds of bad assertions each", ROUTES.len(), attempts.len());
+    world.running.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_route_believes_the_valid_one() {
+    let world = World::start().await;
+    let token = world.signer.sign(&world.adas_claims());
+    for (method, path) in ROUTES {
+        // What else is in the request does not count.
+        let request = world.request(method.as_str(), path).header("x-auth-assertion", &token);
+        let request = request.header("x-auth-user-id", world.bob.id.as_str()).header("x-auth-role", "admin");
+        let answer = world.ask(request).await;
+        assert!((200..300).contains(&answer.status), "{method} {path}: {}", answer.text());
+        if *path == "/api/me" {
+            assert_eq!(answer.json()["id"], world.ada.id.as_str());
+            assert_eq!(answer.json()["role"], "user");
+        }
+    }
+    world.running.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn open_routes_tell_public_keys_only() {
+    let world = World::start().await;
+    assert_eq!(OPEN_ROUTES.len(), 1);
+    let answer = world.ask(Request::get(OPEN_ROUTES[0].1)).await;
+    let set = answer.json();
+    let key = &set["keys"][0];
+    assert_eq!(
+        (answer.status, &key["x"], &key["kid"]),
+        (200, &world.signer.public().into(), &world.signer.kid().into())
+    );
+    let members: Vec<&str> = key.as_object().expect("a key").keys().map(String::as_str).collect();
+    assert_eq!(members, ["alg", "crv", "kid", "kty", "x"]);
+    for (method, path) in
+        [("GET", "/"), ("GET", "/api"), ("GET", "/api/keys/"), ("PUT", "/api/me"), ("GET", "/metrics")]
+    {
+        let status = world.ask(Request::new(method, path)).await.status;
+        assert!(matches!(status, 404 | 405), "{method} {path}: {status}");
+    }
+    world.running.shutdown().await;
+}
