@@ -102,16 +102,8 @@ fn single_faults_say_what_would_be_right() {
     check(&mixed, None, &["another Clerk instance"]);
     check(&[("LEGACY_JWT_SECRET", "short")], None, &["shorter than the 32"]);
     check(&[("LEGACY_JWT_ISSUER", "https://old")], None, &["legacy.secret"]);
-    check(
-        &[("LEGACY_JWT_SECRET", LONG), ("LEGACY_JWT_ALGORITHM", "RS256")],
-        None,
-        &["with a shared secret"],
-    );
-    check(
-        &[("LEGACY_JWT_SECRET", LONG), ("LEGACY_JWT_ALGORITHM", "none")],
-        None,
-        &["must be one of HS256"],
-    );
+    check(&[("LEGACY_JWT_SECRET", LONG), ("LEGACY_JWT_ALGORITHM", "RS256")], None, &["with a shared secret"]);
+    check(&[("LEGACY_JWT_SECRET", LONG), ("LEGACY_JWT_ALGORITHM", "none")], None, &["must be one of HS256"]);
     check(&[("LEGACY_JWT_PUBLIC_KEY", "x")], None, &["needs legacy.algorithm"]);
     check(&[("LEGACY_JWT_SECRET", LONG), ("LEGACY_JWT_PUBLIC_KEY", "x")], None, &["set one of them"]);
     let missing = Config::load(&environment(&[SECRET]), Some(Path::new("/nowhere/x.toml"))).unwrap_err();

@@ -159,7 +159,7 @@ fn clerk_jwt(
 fn legacy_jwt(user: &User, faults: &Faults, now: u64, secret: &str) -> String {
     let mut token = LegacyToken::for_user(user.id.as_str(), now);
     if faults.expired {
-        token = token.expires_in(-HOUR);
+        token = token.shifted(-2 * HOUR);
     }
     if faults.not_yet_valid {
         token = token.claim("nbf", now.saturating_add_signed(HOUR));

@@ -11,7 +11,7 @@ use toml::{Table, Value};
 
 use crate::domain::{Role, Scope, Subscription};
 
-/// Audience of assertions for Tollgate's own API, and of routes that say `assertion = true`.
+/// Audience of routes that say `assertion = true`, Tollgate's own API among them.
 pub const OWN_AUDIENCE: &str = "tollgate";
 /// Most routes of one policy.
 const MAX_ROUTES: usize = 2000;
@@ -103,7 +103,9 @@ impl Reader {
             let at = place(&key);
             match key.as_str() {
                 "path" => route.path = self.path(&at, value),
-                "methods" => route.methods = self.words(&at, value, METHODS, is_method),
+                "methods" => {
+                    route.methods = self.words(&at, value, "must be an HTTP method in capital letters", is_method)
+                }
                 "auth" => route.auth = self.auth(&at, &value),
                 "accept" => {
                     let known = |word: &str| Method::ALL.iter().any(|method| method.as_str() == word);
@@ -230,7 +232,6 @@ impl Reader {
     }
 }
 
-const METHODS: &str = "must be an HTTP method in capital letters";
 const KNOWN: &str = "unknown key (known: path, methods, auth, accept, roles, scopes, subscriptions, assertion, \
                      forward_credential, session_cookie)";
 

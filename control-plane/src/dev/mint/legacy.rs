@@ -33,6 +33,18 @@ impl LegacyToken {
         self.claim("exp", expires)
     }
 
+    /// Moves `iat` and `exp` by so many seconds.
+    #[must_use]
+    pub fn shifted(mut self, seconds: i64) -> Self {
+        self.issued_at = self.issued_at.saturating_add_signed(seconds);
+        for name in ["iat", "exp"] {
+            if let Some(time) = self.claims.get(name).and_then(Value::as_u64) {
+                self.claims.insert(name.to_owned(), time.saturating_add_signed(seconds).into());
+            }
+        }
+        self
+    }
+
     /// Sets or replaces one claim.
     #[must_use]
     pub fn claim(mut self, name: &str, value: impl Into<Value>) -> Self {
@@ -85,5 +97,7 @@ mod tests {
         let token = LegacyToken::for_user("u1", 1000).expires_in(-5).claim("role", "admin").without("iat");
         assert_eq!(Value::Object(token.claims.clone()), serde_json::json!({"sub": "u1", "exp": 995, "role": "admin"}));
         assert_eq!(token.sign(b"secret").split('.').count(), 3);
+        let old = LegacyToken::for_user("u1", 10_000).shifted(-5000);
+        assert_eq!((&old.claims["iat"], &old.claims["exp"]), (&5000.into(), &8600.into()));
     }
 }
