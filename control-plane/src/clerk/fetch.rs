@@ -14,7 +14,7 @@ pub enum FetchFault {
     #[error("no HTTP client: {0}")]
     Client(#[source] reqwest::Error),
     /// No answer, or it broke off, or it took too long.
-    #[error("no answer: {0}")]
+    #[error("no answer: {}", causes(.0))]
     Transport(#[source] reqwest::Error),
     /// Another status than 200. Redirects are not followed.
     #[error("status {0}")]
@@ -22,6 +22,17 @@ pub enum FetchFault {
     /// Longer than any key set is.
     #[error("longer than {MAX_BYTES} bytes")]
     TooLarge,
+}
+
+/// An error and what caused it: the client's own text leaves out why there was no connection.
+fn causes(error: &reqwest::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = std::error::Error::source(error);
+    while let Some(error) = cause {
+        text.push_str(&format!(": {error}"));
+        cause = error.source();
+    }
+    text
 }
 
 /// An HTTP client for key sets.

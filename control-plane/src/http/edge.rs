@@ -19,7 +19,7 @@ use super::{
     Shared,
     error::{ApiCode, Refusal},
     extract::{Edge, Message},
-    observe::{Observer, observe},
+    observe::{Observer, READY_PATH, observe},
 };
 use crate::service::{ServiceError, resolve::resolve};
 
@@ -31,7 +31,7 @@ pub fn router(shared: Shared) -> Router {
         .route(RESOLVE_PATH, post(resolve_credential))
         .route(REFRESH_PATH, post(refresh))
         .route("/healthz", get(async || "ok\n"))
-        .route("/readyz", get(ready))
+        .route(READY_PATH, get(ready))
         .route("/metrics", get(metrics))
         .method_not_allowed_fallback(async || Refusal::new(ApiCode::MethodNotAllowed))
         .fallback(async || Refusal::new(ApiCode::NotFound))

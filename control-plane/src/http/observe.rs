@@ -22,6 +22,8 @@ pub(super) struct Observer {
     pub(super) metrics: Metrics,
 }
 
+/// Where it is asked whether we are ready.
+pub(super) const READY_PATH: &str = "/readyz";
 /// Longest time for an answer: a long poll and some.
 const TIME_LIMIT: Duration = Duration::from_secs(SYNC_HOLD_SECONDS + 10);
 
@@ -52,9 +54,13 @@ pub(super) async fn observe(State(observer): State<Observer>, request: Request, 
     metrics.requests.with_label_values(&[listener, &route, &status.to_string()]).inc();
     metrics.seconds.with_label_values(&[listener, &route]).observe(took.as_secs_f64());
     let ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
-    if status >= 500 {
+    // Not being ready is an answer; its reasons are in the metrics and in the log of what is in the way.
+    if status >= 500 && route != READY_PATH {
         tracing::error!(listener, %method, route, status, code, ms, request_id = id, "request");
+    } else if listener == "api" {
+        tracing::info!(listener, %method, route, status, code, ms, request_id = id, "request");
     } else {
+        // Every first look-up and every long poll of every Envoy comes here.
         tracing::debug!(listener, %method, route, status, code, ms, request_id = id, "request");
     }
     response

@@ -96,6 +96,7 @@ impl Reader {
         };
         let name = table.get("path").and_then(Value::as_str).unwrap_or("no path").to_owned();
         let place = |key: &str| format!("routes[{at}] ({name}).{key}");
+        let capital = |word: &str| !word.is_empty() && word.len() <= 20 && word.bytes().all(|b| b.is_ascii_uppercase());
         if !table.contains_key("path") {
             self.fault(&place("path"), "is missing");
         }
@@ -104,7 +105,7 @@ impl Reader {
             match key.as_str() {
                 "path" => route.path = self.path(&at, value),
                 "methods" => {
-                    route.methods = self.words(&at, value, "must be an HTTP method in capital letters", is_method)
+                    route.methods = self.words(&at, value, "must be an HTTP method in capital letters", capital)
                 }
                 "auth" => route.auth = self.auth(&at, &value),
                 "accept" => {
@@ -241,10 +242,6 @@ fn shown(value: &Value) -> String {
         Value::String(text) => format!("{text:?}"),
         other => format!("a value of type {}", other.type_str()),
     }
-}
-
-fn is_method(word: &str) -> bool {
-    (1..=20).contains(&word.len()) && word.bytes().all(|b| b.is_ascii_uppercase())
 }
 
 #[cfg(test)]
