@@ -46,6 +46,7 @@ pub(crate) struct Plugin {
     sync: Sync,
     waiting: Waiting,
     resolves: BTreeMap<u32, SubjectKey>,
+    announced: bool,
 }
 
 impl Plugin {
@@ -60,9 +61,6 @@ impl Plugin {
         let hash = [words.next()?, words.next()?, words.next()?, words.next()?];
         let seeds = Seeds { hash, nonce: *nonce };
         let native = config.native_crypto && crypto::native_works();
-        let verifier =
-            if native { "Envoy's native verifier (RS*, ES*) with pure Rust for the rest" } else { "pure Rust" };
-        host::log(LogLevel::Info, &format!("tollgate: signatures are checked by {verifier}"));
         let mut engine = Engine::new(&config, seeds);
         let namespace = engine.sealer().namespace(&config.control_plane.cluster);
         let mut plugin = Self {
@@ -74,6 +72,7 @@ impl Plugin {
             sync: Sync::new(words.next()?),
             waiting: Waiting::default(),
             resolves: BTreeMap::new(),
+            announced: false,
             config,
         };
         plugin.metrics.native_in_use(plugin.world.is_native());
@@ -90,8 +89,19 @@ impl Plugin {
         self.again(overdue, Turn::Last, now);
         self.metrics.native_checks(self.world.take_native_checks());
         if leads {
+            self.announce();
             self.metrics.memory(self.follower.heard_ms / 1000, self.engine.cached());
         }
+    }
+
+    /// Says once how signatures are checked: only the VM that leads does, for all of them.
+    fn announce(&mut self) {
+        if core::mem::replace(&mut self.announced, true) {
+            return;
+        }
+        let native = "Envoy's native verifier (RS*, ES*), in Rust for the rest";
+        let verifier = if self.world.is_native() { native } else { "the filter in Rust" };
+        host::log(LogLevel::Info, &format!("tollgate: signatures are checked by {verifier}"));
     }
 
     fn catch_up(&mut self, now: Now) {
