@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use tollgate_core::struct_value;
-use tollgate_protocol::config::PluginConfig;
+use tollgate_protocol::{Code, config::PluginConfig};
 
 use crate::{
     host::{self, BufferType, LogLevel},
@@ -93,6 +93,7 @@ impl Vm {
 
 /// Nobody is there to decide: the request is answered with a bare 503, never let through.
 pub(crate) fn shut() -> Flow {
-    let _ = host::reply(503, "not_ready", &[("retry-after", b"1")], b"");
+    let code = Code::NotReady;
+    let _ = host::reply(code.status(), code.as_str(), &[("retry-after", b"1")], b"");
     Flow::Pause
 }

@@ -57,7 +57,7 @@ fn lines_with(sources: &[(String, String)], words: &[&str], except: &[&str]) -> 
     let mut found = Vec::new();
     for (path, text) in sources.iter().filter(|(path, _)| !except.contains(&path.as_str())) {
         for (number, line) in text.lines().enumerate() {
-            let is_comment = line.trim_start().starts_with("//");
+            let is_comment = line.trim_start().starts_with("//") || line.trim_start().starts_with("# ");
             if !is_comment && words.iter().any(|word| line.contains(word)) {
                 found.push(format!("{path}:{}: {}", number + 1, line.trim()));
             }

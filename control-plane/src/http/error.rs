@@ -6,7 +6,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use serde::Serialize;
-use tollgate_protocol::problem::MEDIA_TYPE;
+use tollgate_protocol::{Code, problem::MEDIA_TYPE};
 
 use crate::{
     assertion::AssertionFault,
@@ -15,10 +15,10 @@ use crate::{
 };
 
 macro_rules! catalogue {
-    ($($variant:ident = $word:literal, $status:literal, $title:literal, $detail:literal;)+) => {
+    ($($variant:ident = $word:expr, $status:expr, $title:expr, $detail:expr;)+) => {
         /// Why one of our own listeners refused a request.
         #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-        pub enum ApiCode { $(#[doc = $detail] $variant,)+ }
+        pub enum ApiCode { $(#[doc = stringify!($variant)] $variant,)+ }
 
         impl ApiCode {
             /// Every code.
@@ -52,8 +52,8 @@ catalogue! {
     InvalidRequest = "invalid_request", 400, "Invalid request", "The request cannot be used as it is; 'faults' lists why.";
     AssertionRequired = "assertion_required", 401, "Not authenticated", "This API is reached through the proxy, which says who calls.";
     EdgeSecretRequired = "edge_secret_required", 401, "Not an edge", "This API needs the edge secret as a bearer token.";
-    UserUnknown = "user_unknown", 401, "Unknown user", "The user that this credential belongs to does not exist.";
-    UserInactive = "user_inactive", 403, "Inactive user", "This account has been deactivated.";
+    UserUnknown = Code::UserUnknown.as_str(), Code::UserUnknown.status(), Code::UserUnknown.title(), Code::UserUnknown.detail();
+    UserInactive = Code::UserInactive.as_str(), Code::UserInactive.status(), Code::UserInactive.title(), Code::UserInactive.detail();
     ImpersonatedSession = "impersonated_session", 403, "Impersonated session", "Keys are issued and revoked by the user in person.";
     ScopeExceeded = "scope_exceeded", 403, "Scope exceeded", "An API key cannot issue a key that may do more than itself.";
     NotFound = "not_found", 404, "Not found", "There is no such thing here.";
