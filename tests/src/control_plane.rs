@@ -40,7 +40,6 @@ impl std::fmt::Debug for ControlPlane {
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "tests are told by the environment which program to use")]
 fn program() -> PathBuf {
     let path = std::env::var_os("TOLLGATE_BIN").map(PathBuf::from);
     path.expect("TOLLGATE_BIN is not set: it names the program `tollgate`; `make test` builds it and sets this")

@@ -59,7 +59,6 @@ pub struct Surroundings {
 ///
 /// # Panics
 /// If nobody said which Envoy to use.
-#[expect(clippy::disallowed_methods, reason = "tests are told by the environment which Envoy and filter to use")]
 fn environment(name: &str, what: &str, otherwise: Option<PathBuf>) -> PathBuf {
     let path = std::env::var_os(name).map(PathBuf::from).or(otherwise);
     let path = path

@@ -82,7 +82,7 @@ async fn person(app: &App, facts: &Facts, args: &CredentialsArgs) -> Result<User
         // Linked here and not at the first request, because an account that is an admin is never linked by its address.
         let identity = ClerkIdentity { issuer: facts.issuer.clone(), id: clerk_subject(&args.email) };
         user = match app.store.link_clerk(email, &identity, app.clock.now()).await {
-            Ok(user) => user,
+            Ok((user, _)) => user,
             Err(StoreError::Conflict(_)) => user,
             Err(fault) => return Err(DevFault::Other(format!("cannot link the user: {fault}"))),
         };
@@ -137,7 +137,8 @@ fn clerk_jwt(
         // Another person at Clerk, who says that the address is theirs and has not proved it.
         token = token.claim("sub", clerk_subject(&format!("not {}", args.email))).email(&args.email, false);
     }
-    let changes: [(bool, fn(ClerkToken) -> ClerkToken); 6] = [
+    type Change = fn(ClerkToken) -> ClerkToken;
+    let changes: [(bool, Change); 6] = [
         (expired, |token| token.shifted(-HOUR)),
         (not_yet_valid, |token| token.shifted(HOUR)),
         (wrong_party, |token| token.party("https://elsewhere.example")),

@@ -2,7 +2,7 @@
 //! ever find. Nothing here verifies a token: the edge has done that.
 
 use tollgate_protocol::{
-    Code, Identity, KeyFacts,
+    Code, Cursor, Identity, KeyFacts,
     edge::{Outcome, ResolveAnswer, ResolveRequest},
 };
 
@@ -28,7 +28,8 @@ struct ClerkClaims<'c> {
     impersonated: bool,
 }
 
-/// Finds out who it is. The feed's place is read first, so that a change in between makes the answer stale, not wrong.
+/// Finds out who it is. The feed's place is read before the store, so that a change in between makes the answer stale,
+/// not wrong; who is made or linked here is known as of that very change, so that it does not outdate its own answer.
 ///
 /// # Errors
 /// The store fails.
@@ -44,7 +45,7 @@ pub async fn resolve(app: &App, request: &ResolveRequest) -> Result<ResolveAnswe
                 name: name.as_deref(),
                 impersonated: *impersonated,
             };
-            clerk(app, &claims).await?
+            return clerk(app, &claims, as_of).await;
         }
         ResolveRequest::Legacy { issuer: _, subject } => legacy(app, subject).await?,
     };
@@ -74,31 +75,36 @@ async fn legacy(app: &App, subject: &str) -> Result<Outcome, ServiceError> {
     Ok(user.map_or(Outcome::Refused(Code::UserUnknown), |user| Outcome::Identity(identity(user, None))))
 }
 
-async fn clerk(app: &App, claims: &ClerkClaims<'_>) -> Result<Outcome, ServiceError> {
-    for _ in 0..TURNS {
+async fn clerk(app: &App, claims: &ClerkClaims<'_>, mut as_of: Cursor) -> Result<ResolveAnswer, ServiceError> {
+    let refused = |as_of, code| Ok(ResolveAnswer { as_of, outcome: Outcome::Refused(code) });
+    let found = |as_of, user| Ok(ResolveAnswer { as_of, outcome: Outcome::Identity(identity(user, None)) });
+    for turn in 0..TURNS {
+        if turn > 0 {
+            as_of = app.store.head().await?;
+        }
         if let Some(user) = app.store.user_by_clerk(&claims.identity).await? {
-            return Ok(Outcome::Identity(identity(user, None)));
+            return found(as_of, user);
         }
         if claims.impersonated {
-            return Ok(Outcome::Refused(Code::UserUnknown));
+            return refused(as_of, Code::UserUnknown);
         }
         if let Some(email) = &claims.email
             && let Some(account) = app.store.user_by_email(email).await?
         {
             // Another first request of the same person was quicker, between the two look-ups.
             if account.clerk.as_ref() == Some(&claims.identity) {
-                return Ok(Outcome::Identity(identity(account, None)));
+                return found(as_of, account);
             }
             if !claims.email_verified {
-                return Ok(Outcome::Refused(Code::EmailUnverified));
+                return refused(as_of, Code::EmailUnverified);
             }
             if !account.may_be_linked() {
-                return Ok(Outcome::Refused(Code::EmailConflict));
+                return refused(as_of, Code::EmailConflict);
             }
             match app.store.link_clerk(email, &claims.identity, app.clock.now()).await {
-                Ok(user) => {
+                Ok((user, linked)) => {
                     tracing::info!(user = %user.id, "account linked to its Clerk user");
-                    return Ok(Outcome::Identity(identity(user, None)));
+                    return found(linked, user);
                 }
                 Err(StoreError::Conflict(_) | StoreError::NotFound) => continue,
                 Err(error) => return Err(error.into()),
@@ -106,9 +112,9 @@ async fn clerk(app: &App, claims: &ClerkClaims<'_>) -> Result<Outcome, ServiceEr
         }
         let user = new_user(app, claims)?;
         match app.store.insert_user(&user).await {
-            Ok(()) => {
+            Ok(made) => {
                 tracing::info!(user = %user.id, "user made at first sign-in");
-                return Ok(Outcome::Identity(identity(user, None)));
+                return found(made, user);
             }
             Err(StoreError::Conflict(
                 Conflict::ClerkIdentity | Conflict::Email | Conflict::Id | Conflict::KeyHash | Conflict::NotLinkable,

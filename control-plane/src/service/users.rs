@@ -47,7 +47,7 @@ pub async fn create(app: &App, new: &NewUser) -> Result<User, ServiceError> {
     user.email = email;
     user.name = new.name.clone();
     match app.store.insert_user(&user).await {
-        Ok(()) => Ok(user),
+        Ok(_) => Ok(user),
         Err(StoreError::Conflict(Conflict::Email)) => Err(ServiceError::Conflict("the e-mail address is taken")),
         Err(error) => Err(error.into()),
     }

@@ -35,12 +35,17 @@ pub trait UserStore: Send + Sync {
     /// The user who is linked to a Clerk user.
     async fn user_by_clerk(&self, identity: &ClerkIdentity) -> Result<Option<User>, StoreError>;
 
-    /// Adds a user. [`StoreError::Conflict`] where id, address or Clerk user is taken.
-    async fn insert_user(&self, user: &User) -> Result<(), StoreError>;
+    /// Adds a user, and says at which place of the feed. [`StoreError::Conflict`] where id, address or Clerk user is taken.
+    async fn insert_user(&self, user: &User) -> Result<Cursor, StoreError>;
 
     /// Links the account of an address to a Clerk user, in one step with the check that it
-    /// [may be](User::may_be_linked): [`Conflict::NotLinkable`] where not.
-    async fn link_clerk(&self, email: &Email, identity: &ClerkIdentity, now: Timestamp) -> Result<User, StoreError>;
+    /// [may be](User::may_be_linked): [`Conflict::NotLinkable`] where not. Says at which place of the feed.
+    async fn link_clerk(
+        &self,
+        email: &Email,
+        identity: &ClerkIdentity,
+        now: Timestamp,
+    ) -> Result<(User, Cursor), StoreError>;
 
     /// Changes a user. [`StoreError::NotFound`] where there is none.
     async fn update_user(&self, id: &UserId, patch: &UserPatch, now: Timestamp) -> Result<User, StoreError>;

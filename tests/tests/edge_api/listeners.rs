@@ -103,7 +103,8 @@ async fn send_get(addr: std::net::SocketAddr, path: &str) -> tollgate_tests::htt
 async fn a_taken_port_is_named_with_its_setting() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = taken.local_addr().expect("an address");
-    let cases: [(fn(&mut Config, std::net::SocketAddr), &str); 2] = [
+    type Take = fn(&mut Config, std::net::SocketAddr);
+    let cases: [(Take, &str); 2] = [
         (|config, address| config.api_listen = address, "TOLLGATE_API_LISTEN"),
         (|config, address| config.edge_listen = address, "TOLLGATE_EDGE_LISTEN"),
     ];

@@ -126,7 +126,8 @@ pub(crate) async fn linking_checks_and_links_in_one_step(place: &Place) {
     admin.role = Role::Admin;
     store.insert_user(&admin).await.expect("inserted");
 
-    let linked = link("good@x.y", "c1").await.expect("linked");
+    let (linked, place_in_feed) = link("good@x.y", "c1").await.expect("linked");
+    assert_eq!(place_in_feed, store.head().await.expect("head"));
     assert_eq!((linked.clerk, linked.updated_at), (Some(clerk("c1")), NOW.plus_seconds(9)));
     assert_eq!(store.user_by_clerk(&clerk("c1")).await.expect("read").expect("there").id.as_str(), "good");
     for (email, id) in [("good@x.y", "c2"), ("unverified@x.y", "c2"), ("admin@x.y", "c2")] {
@@ -198,7 +199,7 @@ pub(crate) async fn of_many_first_inserts_one_wins(place: &Place) {
     let outcomes = futures_all(inserts).await;
     assert_eq!(outcomes.iter().filter(|outcome| outcome.is_ok()).count(), 1);
     for outcome in outcomes {
-        assert!(matches!(outcome, Ok(()) | Err(StoreError::Conflict(_))), "{outcome:?}");
+        assert!(matches!(outcome, Ok(_) | Err(StoreError::Conflict(_))), "{outcome:?}");
     }
 }
 

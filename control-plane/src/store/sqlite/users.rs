@@ -2,6 +2,7 @@
 
 use async_trait::async_trait;
 use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
+use tollgate_protocol::Cursor;
 
 use super::{SqliteStore, fault, feed, rows};
 use crate::{
@@ -82,17 +83,23 @@ impl UserStore for SqliteStore {
         .await
     }
 
-    async fn insert_user(&self, user: &User) -> Result<(), StoreError> {
-        let user = user.clone();
+    async fn insert_user(&self, user: &User) -> Result<Cursor, StoreError> {
+        let (user, epoch) = (user.clone(), self.epoch.clone());
         self.write(move |transaction| {
             insert(transaction, &user)?;
-            feed::write(transaction, &Happening::User(user.id), user.created_at)
+            feed::write(transaction, &Happening::User(user.id), user.created_at)?;
+            Ok(Cursor { epoch, seq: feed::newest(transaction)? })
         })
         .await
     }
 
-    async fn link_clerk(&self, email: &Email, identity: &ClerkIdentity, now: Timestamp) -> Result<User, StoreError> {
-        let (email, identity) = (email.clone(), identity.clone());
+    async fn link_clerk(
+        &self,
+        email: &Email,
+        identity: &ClerkIdentity,
+        now: Timestamp,
+    ) -> Result<(User, Cursor), StoreError> {
+        let (email, identity, epoch) = (email.clone(), identity.clone(), self.epoch.clone());
         self.write(move |transaction| {
             let mut user = select(transaction, "email = ?1", &[email.as_str()])?.ok_or(StoreError::NotFound)?;
             if !user.may_be_linked() {
@@ -107,7 +114,7 @@ impl UserStore for SqliteStore {
             user.clerk = Some(identity);
             user.updated_at = now;
             feed::write(transaction, &Happening::User(user.id.clone()), now)?;
-            Ok(user)
+            Ok((user, Cursor { epoch, seq: feed::newest(transaction)? }))
         })
         .await
     }

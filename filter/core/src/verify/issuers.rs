@@ -35,15 +35,14 @@ pub(super) struct Entry {
 impl Entry {
     /// The keys that may have signed a token with this `kid` and algorithm, at most [`MAX_ALIKE`].
     ///
-    /// Clerk: the keys of exactly this `kid`. Legacy: the keys of this `kid`, else those without one, since the older
-    /// sign-in often names none. Among these `alg` only picks; it never changes how a key is used.
+    /// The keys of exactly this `kid`, else those without one: a key that was given as PEM (`CLERK_JWT_KEY`) has no
+    /// name, and the older sign-in often names none. A Clerk token has to name a key in any case. Among these `alg` only picks; it never changes how a key is used.
     pub(super) fn keys_for(&self, kid: Option<&str>, alg: Alg) -> Result<impl Iterator<Item = &Key>, VerifyFault> {
         let named = kid.is_some() && self.keys.iter().any(|key| key.kid() == kid);
-        let wanted = match (self.kind, kid) {
-            (IssuerKind::Clerk, None) => return Err(VerifyFault::KeyNotNamed),
-            (IssuerKind::Clerk, Some(_)) => kid,
-            (IssuerKind::Legacy, _) => kid.filter(|_| named),
-        };
+        if (self.kind, kid) == (IssuerKind::Clerk, None) {
+            return Err(VerifyFault::KeyNotNamed);
+        }
+        let wanted = kid.filter(|_| named);
         let mut fitting = self.keys.iter().filter(move |key| key.kid() == wanted).peekable();
         if fitting.peek().is_none() {
             return Err(match kid {

@@ -58,6 +58,16 @@ pub(crate) fn issuer_and_key() {
     assert_eq!(fault(&nameless), VerifyFault::KeyNotNamed);
 }
 
+pub(crate) fn a_key_given_as_pem_has_no_name() {
+    let (given, other) = (Signer::rsa(Alg::Rs256, Rsa::One), Signer::rsa(Alg::Rs256, Rsa::Two));
+    let set = compile(&[issuer(IssuerKind::Clerk, Some("https://clerk.test"), vec![given.jwk(None)])]);
+    let case = Case::new(&set);
+    case.check("any kid", &given.token(HEADER, CLAIMS.as_bytes()), None);
+    case.check("another key", &other.token(HEADER, CLAIMS.as_bytes()), Some(Code::TokenBadSignature));
+    let header = edited(HEADER, &[(r#""kid":"ins_one","#, "")]);
+    case.check("no kid", &given.token(&header, CLAIMS.as_bytes()), Some(Code::TokenUnknownKey));
+}
+
 pub(crate) fn several_keys_alike() {
     let (old, new) = (Signer::rsa(Alg::Rs256, Rsa::One), Signer::rsa(Alg::Rs256, Rsa::Two));
     let token = |signer: &Signer| signer.token(HEADER, CLAIMS.as_bytes());

@@ -92,6 +92,7 @@ macro_rules! every_check {
         #[$($test)+] fn legacy_claims() { checks::legacy::claims(); }
         #[$($test)+] fn legacy_every_algorithm() { checks::legacy::every_algorithm(); }
         #[$($test)+] fn choice_of_issuer_and_key() { checks::choice::issuer_and_key(); }
+        #[$($test)+] fn choice_a_key_given_as_pem_has_no_name() { checks::choice::a_key_given_as_pem_has_no_name(); }
         #[$($test)+] fn choice_several_keys_alike() { checks::choice::several_keys_alike(); }
         #[$($test)+] fn choice_algorithm_confusion() { checks::choice::algorithm_confusion(); }
         #[$($test)+] fn flips_of_every_bit() { checks::flips::every_bit(); }

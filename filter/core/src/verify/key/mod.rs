@@ -120,9 +120,6 @@ impl Material {
         if jwk.kid.as_deref().is_some_and(|kid| kid.is_empty() || kid.len() > 256) {
             return Err(KeyReason::Kid);
         }
-        if kind == IssuerKind::Clerk && jwk.kid.is_none() {
-            return Err(KeyReason::Kid);
-        }
         let alg = Alg::from_word(&jwk.alg).ok_or(KeyReason::AlgUnknown)?;
         if !alg.allowed_for(kind) {
             return Err(KeyReason::AlgNotAllowed);
