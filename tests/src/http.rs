@@ -173,11 +173,12 @@ impl Connection {
         Ok(answer)
     }
 
-    /// Everything until the other side ends the connection.
+    /// Ends our side, and reads everything until the other side ends the connection.
     ///
     /// # Errors
     /// As the system says.
     pub async fn rest(&mut self) -> io::Result<Vec<u8>> {
+        self.stream.shutdown().await?;
         while self.more().await? {}
         Ok(std::mem::take(&mut self.unread))
     }

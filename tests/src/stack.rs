@@ -20,6 +20,7 @@ use tollgate::{
         users::{self, NewUser},
     },
 };
+use tollgate_protocol::issuer::Jwk;
 
 use crate::{
     control_plane::{ControlPlane, Kind},
@@ -50,6 +51,8 @@ pub struct Options {
     pub filter_settings: Vec<String>,
     /// Values of `aud` of which legacy tokens need one.
     pub legacy_audience: Vec<String>,
+    /// Keys of the legacy issuer, instead of the shared secret.
+    pub legacy_keys: Vec<Jwk>,
 }
 
 impl Default for Options {
@@ -60,6 +63,7 @@ impl Default for Options {
             control_plane_later: false,
             filter_settings: Vec::new(),
             legacy_audience: Vec::new(),
+            legacy_keys: Vec::new(),
         }
     }
 }
@@ -287,6 +291,9 @@ fn config(dir: &TempDir, options: &Options, issuer: &Issuer) -> Config {
     };
     let mut legacy = LegacyConfig::shared("HS256", &Secret::new(LEGACY_SECRET), None).expect("a secret");
     legacy.audience.clone_from(&options.legacy_audience);
+    if !options.legacy_keys.is_empty() {
+        legacy.keys.clone_from(&options.legacy_keys);
+    }
     let mut config = Config::new(StoreLocation::Sqlite(dir.path().join("tollgate.db")), Secret::new(EDGE_SECRET));
     config.api_listen = local(ports::free());
     config.edge_listen = local(ports::free());

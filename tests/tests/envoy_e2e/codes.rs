@@ -93,7 +93,7 @@ async fn ways(stack: &Stack) -> Vec<(Code, Request)> {
         (TokenBadSignature, api().bearer(&tamper(&stack.clerk_jwt("grace@example.com")))),
         (TokenBadSignature, api().bearer(&tamper(&stack.legacy_jwt(user.id.as_str())))),
         (TokenExpired, bearer(&clerk().shifted(-3600))),
-        (TokenExpired, api().bearer(&stack.sign_legacy(&stack.legacy(user.id.as_str()).expires_in(-60)))),
+        (TokenExpired, api().bearer(&stack.sign_legacy(&stack.legacy(user.id.as_str()).shifted(-7200)))),
         (TokenNotYetValid, bearer(&clerk().shifted(3600))),
         (TokenWrongIssuer, bearer(&clerk().claim("iss", "https://issuer.elsewhere.test"))),
         (TokenWrongParty, bearer(&clerk().party("https://elsewhere.test"))),

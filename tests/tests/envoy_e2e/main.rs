@@ -9,3 +9,4 @@ mod hostile;
 mod memory;
 mod outages;
 mod public_api;
+mod signatures;
