@@ -83,7 +83,8 @@ impl Plugin {
     /// Time passes: leadership, news, deadlines.
     pub(crate) fn tick(&mut self) {
         let now = Now(host::now_ms());
-        let leads = self.sync.tick(&mut self.engine, &self.world, &self.config.control_plane, now);
+        let leads =
+            self.sync.tick(&mut self.engine, &self.world, &self.config.control_plane, self.follower.is_broken, now);
         self.catch_up(now);
         let overdue = self.waiting.overdue(now);
         self.again(overdue, Turn::Last, now);
@@ -193,19 +194,20 @@ impl Plugin {
     /// An answer to one of this plugin's calls. `headers` is 0 when the call failed on its way.
     pub(crate) fn call_answered(&mut self, token: u32, headers: u32, body_size: usize) {
         let now = Now(host::now_ms());
-        let body = if headers > 0 { answer_body(body_size) } else { None };
+        let body = if headers > 0 { answer_body(body_size) } else { Err("it hung up, or was too slow") };
         if self.sync.is_poll(token) {
-            match body.and_then(|body| serde_json::from_slice(&body).ok()) {
-                Some(answer) => self.sync.answered(&mut self.engine, &self.world, answer, now),
-                None => {
+            let answer = body.and_then(|body| serde_json::from_slice(&body).map_err(|_| "it speaks another language"));
+            match answer {
+                Ok(answer) => self.sync.answered(&mut self.engine, &self.world, answer, now),
+                Err(why) => {
                     self.metrics.sync_failure();
-                    self.sync.failed(now);
+                    self.sync.failed(why, now);
                 }
             }
             // Apply what was published, and hold the next poll at once.
             self.tick();
         } else if let Some(subject) = self.resolves.remove(&token) {
-            let answer = body.and_then(|body| serde_json::from_slice(&body).ok());
+            let answer = body.ok().and_then(|body| serde_json::from_slice(&body).ok());
             match self.engine.answered(subject, answer, now, &self.world) {
                 Settled::Ask(call) => {
                     let _ = self.make(call, now);
@@ -255,11 +257,12 @@ fn apply(plan: &HeaderPlan) -> bool {
     done
 }
 
-/// The body of a call's answer, if its status is 200.
-fn answer_body(size: usize) -> Option<Vec<u8>> {
-    let status = host::header(MapType::HttpCallResponseHeaders, ":status")?;
-    if status != b"200" {
-        return None;
+/// The body of a call's answer, if its status is 200; else what is wrong, in words for the log.
+fn answer_body(size: usize) -> Result<Vec<u8>, &'static str> {
+    match host::header(MapType::HttpCallResponseHeaders, ":status").as_deref() {
+        Some(b"200") => host::buffer(BufferType::HttpCallResponseBody, size).ok_or("its answer has no body"),
+        Some(b"401") => Err("it does not know this edge secret; compare TOLLGATE_EDGE_SECRET with edge_secret"),
+        Some(b"503" | b"504") => Err("it cannot be reached, or is not ready"),
+        _ => Err("its answer is an error"),
     }
-    host::buffer(BufferType::HttpCallResponseBody, size)
 }

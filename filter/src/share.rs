@@ -19,18 +19,27 @@ use crate::{
     world::HostWorld,
 };
 
+/// Names one publication. Should two VMs ever publish under one number (a leader that was held up past its lease), the
+/// one that lost is recognised by its name, and what it overwrote counts as missing.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct Mark {
+    version: u64,
+    by: u64,
+}
+
 /// What has been published last.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(crate) struct Head {
-    version: u64,
-    settings: u64,
+    last: Mark,
+    settings: Mark,
     pub(crate) cursor: Option<Cursor>,
     heard_ms: u64,
 }
 
 #[derive(Serialize, Deserialize)]
 struct News {
-    version: u64,
+    mark: Mark,
+    follows: Mark,
     before: Option<Cursor>,
     cursor: Cursor,
     reset: bool,
@@ -39,15 +48,17 @@ struct News {
 
 #[derive(Serialize, Deserialize)]
 struct PublishedSettings {
-    version: u64,
+    mark: Mark,
     settings: Settings,
 }
 
 /// How far this VM has caught up.
 #[derive(Debug, Default)]
 pub(crate) struct Follower {
-    version: Option<u64>,
-    settings: u64,
+    last: Option<Mark>,
+    settings: Mark,
+    /// What the head names is not there: everything has to be asked for anew.
+    pub(crate) is_broken: bool,
     pub(crate) heard_ms: u64,
 }
 
@@ -58,7 +69,7 @@ pub(crate) fn head(engine: &mut Engine, world: &HostWorld) -> (Head, u32) {
 }
 
 /// Publishes an answer of the control plane. `false`: somebody else has published meanwhile, and this answer is void.
-pub(crate) fn publish(engine: &mut Engine, world: &HostWorld, answer: SyncAnswer, now: Now) -> bool {
+pub(crate) fn publish(engine: &mut Engine, world: &HostWorld, by: u64, answer: SyncAnswer, now: Now) -> bool {
     let (mut head, cas) = head(engine, world);
     let is_news = answer.reset
         || answer.settings.is_some()
@@ -66,19 +77,20 @@ pub(crate) fn publish(engine: &mut Engine, world: &HostWorld, answer: SyncAnswer
         || head.cursor.as_ref() != Some(&answer.cursor);
     head.heard_ms = now.0;
     if is_news {
-        head.version = head.version.wrapping_add(1);
+        let mark = Mark { version: head.last.version.wrapping_add(1), by };
         if let Some(settings) = answer.settings {
-            head.settings = head.version;
-            put(engine, world, slot::SETTINGS, &PublishedSettings { version: head.version, settings });
+            head.settings = mark;
+            put(engine, world, slot::SETTINGS, &PublishedSettings { mark, settings });
         }
         let news = News {
-            version: head.version,
+            mark,
+            follows: core::mem::replace(&mut head.last, mark),
             before: head.cursor.take(),
             cursor: answer.cursor.clone(),
             reset: answer.reset,
             changes: answer.changes,
         };
-        put(engine, world, &slot::log(head.version), &news);
+        put(engine, world, &slot::log(mark.version), &news);
         head.cursor = Some(answer.cursor);
     }
     let plain = serde_json::to_vec(&head).unwrap_or_default();
@@ -93,30 +105,31 @@ impl Follower {
         let Some(cursor) = head.cursor else { return false };
         engine.heard(Now(head.heard_ms));
         self.heard_ms = head.heard_ms;
-        if self.version == Some(head.version) {
+        if self.last == Some(head.last) {
             return false;
         }
-        self.news(engine, world, head.version, &cursor, now);
-        self.version = Some(head.version);
+        self.news(engine, world, head.last, &cursor, now);
+        self.last = Some(head.last);
         self.settings != head.settings && self.settings(engine, world, head.settings)
     }
 
-    /// Applies the changes up to `version`, oldest first.
-    fn news(&self, engine: &mut Engine, world: &HostWorld, version: u64, cursor: &Cursor, now: Now) {
-        let wanted = match self.version {
-            Some(mine) => version.wrapping_sub(mine),
-            None => version.min(slot::LOG_SLOTS),
-        };
-        let mut found = Vec::new();
-        for back in 0..wanted.min(slot::LOG_SLOTS) {
-            match log(engine, world, version.wrapping_sub(back)) {
-                Some(news) => found.push(news),
+    /// Applies the changes up to `last`, oldest first: follows the chain back to what this VM has seen.
+    fn news(&self, engine: &mut Engine, world: &HostWorld, last: Mark, cursor: &Cursor, now: Now) {
+        let (mut found, mut wanted): (Vec<News>, _) = (Vec::new(), last);
+        for _ in 0..slot::LOG_SLOTS {
+            if Some(wanted) == self.last {
+                break;
+            }
+            match log(engine, world, wanted) {
+                Some(news) => {
+                    wanted = news.follows;
+                    found.push(news);
+                }
                 None => break,
             }
         }
-        let complete = u64::try_from(found.len()) == Ok(wanted);
-        match (self.version, found.last()) {
-            (Some(_), _) if complete => {}
+        match (self.last, found.last()) {
+            (Some(mine), _) if wanted == mine => {}
             // A VM that starts: what it may find in shared memory is judged from the oldest change it can see.
             (None, Some(oldest)) => engine.start_at(oldest.before.as_ref().unwrap_or(&oldest.cursor)),
             _ => return engine.forget(cursor, now),
@@ -129,14 +142,16 @@ impl Follower {
         }
     }
 
-    fn settings(&mut self, engine: &mut Engine, world: &HostWorld, version: u64) -> bool {
+    fn settings(&mut self, engine: &mut Engine, world: &HostWorld, wanted: Mark) -> bool {
         let sealed = host::get_shared(&world.slot(slot::SETTINGS));
         let published: Option<PublishedSettings> = sealed.and_then(|(sealed, _)| open(engine, slot::SETTINGS, &sealed));
-        let Some(published) = published else {
-            host::log(LogLevel::Error, "tollgate: the published settings cannot be read; the last ones stay in force");
+        let Some(published) = published.filter(|published| published.mark == wanted) else {
+            host::log(LogLevel::Warn, "tollgate: the shared settings are not those announced; they are asked for anew");
+            self.is_broken = true;
             return false;
         };
-        self.settings = version;
+        self.is_broken = false;
+        self.settings = wanted;
         match Compiled::compile(&published.settings) {
             Ok((compiled, faults)) => {
                 for fault in faults {
@@ -153,10 +168,10 @@ impl Follower {
     }
 }
 
-fn log(engine: &mut Engine, world: &HostWorld, version: u64) -> Option<News> {
-    let slot = slot::log(version);
+fn log(engine: &mut Engine, world: &HostWorld, mark: Mark) -> Option<News> {
+    let slot = slot::log(mark.version);
     let (sealed, _) = host::get_shared(&world.slot(&slot))?;
-    open::<News>(engine, &slot, &sealed).filter(|news| news.version == version)
+    open::<News>(engine, &slot, &sealed).filter(|news| news.mark == mark)
 }
 
 fn open<T: for<'de> Deserialize<'de>>(engine: &mut Engine, slot: &str, sealed: &[u8]) -> Option<T> {

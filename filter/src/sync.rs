@@ -7,7 +7,11 @@ use tollgate_core::{
 };
 use tollgate_protocol::{Cursor, config::ControlPlane, edge};
 
-use crate::{host, share, world::HostWorld};
+use crate::{
+    host::{self, LogLevel},
+    share,
+    world::HostWorld,
+};
 
 /// How long a lease holds without renewal, in milliseconds.
 const LEASE_MS: u64 = 1_000;
@@ -36,13 +40,21 @@ impl Sync {
     }
 
     /// Renews or takes the lease, and polls when it is time. Returns whether this VM leads.
-    pub(crate) fn tick(&mut self, engine: &mut Engine, world: &HostWorld, control: &ControlPlane, now: Now) -> bool {
+    /// `anew`: what was published cannot be followed, so the next poll asks for everything.
+    pub(crate) fn tick(
+        &mut self,
+        engine: &mut Engine,
+        world: &HostWorld,
+        control: &ControlPlane,
+        anew: bool,
+        now: Now,
+    ) -> bool {
         if self.leads_until.saturating_sub(now.0) < RENEW_MS {
             self.take_lease(engine, world, now);
         }
         let leads = self.leads(now);
         if leads && self.call.is_none() && self.next_poll <= now.0 {
-            self.poll(engine, world, control, now);
+            self.poll(engine, world, control, anew, now);
         }
         leads
     }
@@ -74,12 +86,12 @@ impl Sync {
         self.leads_until = if taken { until } else { 0 };
     }
 
-    fn poll(&mut self, engine: &mut Engine, world: &HostWorld, control: &ControlPlane, now: Now) {
+    fn poll(&mut self, engine: &mut Engine, world: &HostWorld, control: &ControlPlane, anew: bool, now: Now) {
         let (head, _) = share::head(engine, world);
-        let path = path(head.cursor.as_ref(), &self.node);
+        let path = path(head.cursor.as_ref().filter(|_| !anew), &self.node);
         self.call = call(control, "GET", &path, &[], POLL_TIMEOUT_MS);
         if self.call.is_none() {
-            self.failed(now);
+            self.failed("Envoy does not know its cluster, or no host of it", now);
         }
     }
 
@@ -94,7 +106,10 @@ impl Sync {
 
     /// The poll has failed: the next one waits, longer each time. A little of the wait is this VM's own, so that many
     /// Envoys that lost the same control plane do not come back at one moment.
-    pub(crate) fn failed(&mut self, now: Now) {
+    pub(crate) fn failed(&mut self, why: &str, now: Now) {
+        if self.failures == 0 {
+            host::log(LogLevel::Warn, &format!("tollgate: no news from the control plane: {why}; trying again"));
+        }
         let pause = PAUSES_MS.get(self.failures).or(PAUSES_MS.last()).copied().unwrap_or_default();
         let own = (self.me ^ now.0).checked_rem(100).unwrap_or_default();
         self.next_poll = now.0.saturating_add(pause).saturating_add(own);
@@ -103,11 +118,13 @@ impl Sync {
 
     /// Publishes an answer, if this VM still leads, and polls again at the next tick.
     pub(crate) fn answered(&mut self, engine: &mut Engine, world: &HostWorld, answer: edge::SyncAnswer, now: Now) {
-        self.failures = 0;
+        if core::mem::take(&mut self.failures) > 0 {
+            host::log(LogLevel::Info, "tollgate: the control plane answers again");
+        }
         self.next_poll = now.0;
         if self.leads(now) {
             // Whoever has published in between has this answer's news as well: its poll began at the same place.
-            let _ = share::publish(engine, world, answer, now);
+            let _ = share::publish(engine, world, self.me, answer, now);
         }
     }
 }
