@@ -40,7 +40,11 @@ impl std::fmt::Debug for ControlPlane {
     }
 }
 
-fn program() -> PathBuf {
+/// The program `tollgate`.
+///
+/// # Panics
+/// If nobody said where it is.
+pub fn program() -> PathBuf {
     let path = std::env::var_os("TOLLGATE_BIN").map(PathBuf::from);
     path.expect("TOLLGATE_BIN is not set: it names the program `tollgate`; `make test` builds it and sets this")
 }

@@ -55,16 +55,28 @@ pub struct Surroundings {
     pub filter_settings: Vec<String>,
 }
 
-/// The program under test.
-///
-/// # Panics
-/// If nobody said which Envoy to use.
 fn environment(name: &str, what: &str, otherwise: Option<PathBuf>) -> PathBuf {
     let path = std::env::var_os(name).map(PathBuf::from).or(otherwise);
     let path = path
         .unwrap_or_else(|| panic!("{name} is not set: it names {what}. `make setup` brings it, `make test` sets it"));
     assert!(path.exists(), "{} is not there; {name} names {what}: `make setup && make wasm`", path.display());
     path
+}
+
+/// The Envoy to test with.
+///
+/// # Panics
+/// If nobody said which, or it is not there.
+pub fn program() -> PathBuf {
+    environment("TOLLGATE_E2E_ENVOY", "the Envoy to test with", None)
+}
+
+/// The filter to test.
+///
+/// # Panics
+/// If it is not built.
+pub fn wasm() -> PathBuf {
+    environment("TOLLGATE_WASM", "the filter", Some(root().join("dist/tollgate.wasm")))
 }
 
 /// The root of the repository.
@@ -78,8 +90,7 @@ impl Envoy {
     /// # Panics
     /// If it does not start; with the end of its log.
     pub async fn start(around: &Surroundings) -> Self {
-        let program = environment("TOLLGATE_E2E_ENVOY", "the Envoy to test with", None);
-        let wasm = environment("TOLLGATE_WASM", "the filter", Some(root().join("dist/tollgate.wasm")));
+        let (program, wasm) = (program(), wasm());
         let (envoy_port, admin_port) = (ports::free(), ports::free());
         let values = EnvoyValues {
             envoy_port,

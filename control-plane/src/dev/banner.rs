@@ -20,15 +20,17 @@ pub(super) fn text(args: &RunArgs, data: &Data, credentials: &Credentials) -> St
         program = program(),
         data_option = data_option(args),
     ));
-    line(format!("access log     {}", data.path("access.log").display()));
-    line(format!("control plane  {}", data.path("control-plane.log").display()));
-    line(format!("Envoy's log    {}", data.path("envoy.log").display()));
-    line(format!("Envoy's stats  http://127.0.0.1:{}/stats/prometheus", args.admin_port));
-    line(format!("control plane  http://127.0.0.1:{}/metrics", args.edge_port));
-    line(format!(
-        "rules          {}",
-        args.policy.as_ref().map_or_else(|| data.path("policy.toml"), Clone::clone).display()
-    ));
+    let rules = args.policy.clone().unwrap_or_else(|| data.path("policy.toml"));
+    for (what, place) in [
+        ("access log", data.path("access.log").display().to_string()),
+        ("Envoy's log", data.path("envoy.log").display().to_string()),
+        ("Envoy's metrics", format!("http://127.0.0.1:{}/stats/prometheus", args.admin_port)),
+        ("control plane's log", data.path("control-plane.log").display().to_string()),
+        ("control plane's metrics", format!("http://127.0.0.1:{}/metrics", args.edge_port)),
+        ("rules", rules.display().to_string()),
+    ] {
+        line(format!("{what:<24}{place}"));
+    }
     out
 }
 

@@ -12,7 +12,9 @@ pub mod issuer;
 pub mod mint;
 pub mod ports;
 mod run;
+mod settings;
 pub mod shipped;
+mod signals;
 mod template;
 
 pub use args::{Args, Command, CredentialsArgs, Faults, RunArgs};

@@ -2,37 +2,23 @@
 
 use std::{io::Write as _, net::SocketAddr, path::Path, time::Duration};
 
-use tokio::{
-    signal::unix::{Signal, SignalKind, signal},
-    time::{Instant, timeout},
-};
+use tokio::time::{Instant, timeout};
 
 use super::{
     args::{Args, Command, CredentialsArgs, Faults, RunArgs},
-    banner,
-    credentials::{self, LEGACY_SECRET_FILE},
+    banner, credentials,
     data::{Data, Facts},
     echo::Echo,
     envoy::{self, Envoy, EnvoyOptions},
     fault::DevFault,
     issuer::{self, Issuer},
     ports,
+    settings::{EDGE_SECRET_FILE, ISSUER, PARTY, POLICY_FILE, config, open_app},
     shipped::{self, EnvoyValues},
+    signals::StopSignals,
 };
-use crate::{
-    app::App,
-    clerk::url::JwksUrl,
-    config::{ClerkConfig, ClerkKeys, Config, LegacyConfig, Secret, StoreLocation},
-    serve,
-};
+use crate::serve;
 
-/// Name of the development issuer, the claim `iss`. It stays the same whatever the ports are.
-const ISSUER: &str = "https://issuer.tollgate.test";
-/// Origin of the web app, the claim `azp`.
-const PARTY: &str = "http://localhost:3000";
-const EDGE_SECRET_FILE: &str = "edge.secret";
-const STORE_FILE: &str = "tollgate.db";
-const POLICY_FILE: &str = "policy.toml";
 /// How long Envoy may take to start, and the filter to receive its settings.
 const START: Duration = Duration::from_secs(30);
 /// How long the control plane may take to end what it is doing.
@@ -225,58 +211,8 @@ async fn wait_for_filter(envoy: &Envoy, port: u16) -> Result<(), DevFault> {
     }
 }
 
-/// The control plane's settings: all defaults, but for what belongs to this machine.
-fn config(args: &RunArgs, data: &Data, jwks_url: &str) -> Result<Config, DevFault> {
-    let local = |port| SocketAddr::from(([127, 0, 0, 1], port));
-    let other = |fault: String| DevFault::Other(fault);
-    let legacy = LegacyConfig::shared("HS256", &Secret::new(data.secret(LEGACY_SECRET_FILE)?), None).map_err(other)?;
-    let mut clerk = ClerkConfig::of_issuer(ISSUER).map_err(other)?;
-    clerk.authorized_parties = vec![PARTY.to_owned()];
-    clerk.keys = ClerkKeys::Fetched {
-        url: JwksUrl::parse(jwks_url).map_err(|fault| DevFault::Other(fault.to_string()))?,
-        refresh: Duration::from_secs(300),
-        // The issuer's key is rotated by hand here, and whoever does so wants to see it.
-        min_interval: Duration::from_millis(200),
-    };
-    let mut config = store_config(data)?;
-    config.api_listen = local(args.api_port);
-    config.edge_listen = local(args.edge_port);
-    config.clerk = Some(clerk);
-    config.legacy = Some(legacy);
-    config.policy_file = Some(args.policy.clone().unwrap_or_else(|| data.path(POLICY_FILE)));
-    Ok(config)
-}
-
-fn store_config(data: &Data) -> Result<Config, DevFault> {
-    let secret = Secret::new(data.secret(EDGE_SECRET_FILE)?);
-    Ok(Config::new(StoreLocation::Sqlite(data.path(STORE_FILE)), secret))
-}
-
-async fn open_app(data: &Data) -> Result<App, DevFault> {
-    App::open(&store_config(data)?).await.map_err(|fault| DevFault::Other(format!("store: {fault}")))
-}
-
 fn say(text: &str) {
     let mut out = std::io::stdout();
     // Nobody reads: nothing to be done about it, and no reason to stop.
     drop(out.write_all(text.as_bytes()).and_then(|()| out.flush()));
-}
-
-/// Ctrl-C, a polite `kill`, a closed terminal.
-struct StopSignals([Signal; 3]);
-
-impl StopSignals {
-    fn new() -> Result<Self, DevFault> {
-        let listen = |kind| signal(kind).map_err(|fault| DevFault::Other(format!("signals: {fault}")));
-        Ok(Self([listen(SignalKind::interrupt())?, listen(SignalKind::terminate())?, listen(SignalKind::hangup())?]))
-    }
-
-    async fn next(&mut self) {
-        let [interrupt, terminate, hangup] = &mut self.0;
-        tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
-            _ = hangup.recv() => {}
-        }
-    }
 }

@@ -5,6 +5,7 @@ mod carriers;
 mod changes;
 mod codes;
 mod crowd;
+mod dev_mode;
 mod hostile;
 mod memory;
 mod outages;

@@ -1,0 +1,75 @@
+//! What a test may have different, and the settings that follow from it. It must not start anything.
+
+use std::{net::SocketAddr, time::Duration};
+
+use tempfile::TempDir;
+use tollgate::{
+    clerk::url::JwksUrl,
+    config::{ClerkConfig, ClerkKeys, Config, LegacyConfig, Secret, StoreLocation},
+    dev::{issuer::Issuer, shipped},
+};
+use tollgate_protocol::issuer::Jwk;
+
+use crate::{control_plane::Kind, ports};
+
+/// The issuer of Clerk tokens, claim `iss`.
+pub const ISSUER: &str = "https://issuer.test";
+/// The web app, claim `azp`.
+pub const PARTY: &str = "https://app.test";
+pub(crate) const LEGACY_SECRET: &str = "legacy-secret-of-the-tests-0123456789";
+pub(super) const EDGE_SECRET: &str = "edge-secret-of-the-tests-0123456789";
+
+/// What is different from the usual.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Worker threads of Envoy.
+    pub workers: u16,
+    /// Where the control plane runs.
+    pub control_plane: Kind,
+    /// Start Envoy alone; the control plane's ports are free until [`Stack::start_control_plane`].
+    pub control_plane_later: bool,
+    /// Settings of the filter, one `name: value` each.
+    pub filter_settings: Vec<String>,
+    /// Values of `aud` of which legacy tokens need one.
+    pub legacy_audience: Vec<String>,
+    /// Keys of the legacy issuer, instead of the shared secret.
+    pub legacy_keys: Vec<Jwk>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            workers: 2,
+            control_plane: Kind::Inside,
+            control_plane_later: false,
+            filter_settings: Vec::new(),
+            legacy_audience: Vec::new(),
+            legacy_keys: Vec::new(),
+        }
+    }
+}
+
+pub(super) fn config(dir: &TempDir, options: &Options, issuer: &Issuer) -> Config {
+    let policy = dir.path().join("policy.toml");
+    std::fs::write(&policy, shipped::POLICY).expect("the policy");
+    let local = |port| SocketAddr::from(([127, 0, 0, 1], port));
+    let mut clerk = ClerkConfig::of_issuer(ISSUER).expect("an issuer");
+    clerk.authorized_parties = vec![PARTY.to_owned()];
+    clerk.keys = ClerkKeys::Fetched {
+        url: JwksUrl::parse(issuer.jwks_url()).expect("an address"),
+        refresh: Duration::from_secs(300),
+        min_interval: Duration::from_millis(100),
+    };
+    let mut legacy = LegacyConfig::shared("HS256", &Secret::new(LEGACY_SECRET), None).expect("a secret");
+    legacy.audience.clone_from(&options.legacy_audience);
+    if !options.legacy_keys.is_empty() {
+        legacy.keys.clone_from(&options.legacy_keys);
+    }
+    let mut config = Config::new(StoreLocation::Sqlite(dir.path().join("tollgate.db")), Secret::new(EDGE_SECRET));
+    config.api_listen = local(ports::free());
+    config.edge_listen = local(ports::free());
+    config.clerk = Some(clerk);
+    config.legacy = Some(legacy);
+    config.policy_file = Some(policy);
+    config
+}
