@@ -16,7 +16,7 @@ use tollgate_protocol::{
     Code, Method,
     api_key::{self, Form},
     config::{Limits, PluginConfig},
-    edge::ResolveAnswer,
+    edge::{ResolveAnswer, ResolveRequest},
     policy::Auth,
 };
 
@@ -85,6 +85,26 @@ struct Verified {
 enum Stop {
     Refuse(Code),
     Wait(Wait),
+}
+
+/// Where a request stands once its route is known.
+#[derive(Clone, Copy)]
+struct Crossing<'a> {
+    settings: &'a Compiled,
+    rule: &'a Rule,
+    request: &'a RequestView<'a>,
+    turn: Turn<'a>,
+    now: Now,
+    world: &'a dyn World,
+}
+
+impl Crossing<'_> {
+    /// The last step: decides about a caller, and plans what the backend gets.
+    fn permit(&self, caller: Caller<'_>) -> Result<HeaderPlan, Stop> {
+        let permit = decide::decide(caller, self.rule, self.now.seconds())?;
+        let signer = self.settings.assertion.as_ref();
+        Ok(HeaderPlan::permitted(&permit, self.rule, signer, self.request, self.now.seconds()))
+    }
 }
 
 impl From<Code> for Stop {
@@ -157,84 +177,45 @@ impl Engine {
             return Ok(HeaderPlan::anonymous(request));
         }
         let found = extract(request, rule.session_cookie).map_err(|fault| fault.code())?;
+        let at = Crossing { settings: &settings, rule, request, turn, now, world };
         match found {
             None if rule.auth == Auth::Optional => Ok(HeaderPlan::anonymous(request)),
             None => Err(Stop::Refuse(Code::MissingCredential)),
-            Some(Credential::ApiKey(key)) => self.by_key(key, &settings, rule, request, turn, now, world),
-            Some(Credential::Token(token, source)) => {
-                self.by_token(token, source, &settings, rule, request, turn, now, world)
-            }
+            Some(Credential::ApiKey(key)) => self.by_key(key, at),
+            Some(Credential::Token(token, source)) => self.by_token(token, source, at),
         }
     }
 
-    #[expect(clippy::too_many_arguments, reason = "one step of one road: each is a different thing it needs")]
-    fn by_key(
-        &mut self,
-        key: &[u8],
-        settings: &Compiled,
-        rule: &Rule,
-        request: &RequestView<'_>,
-        turn: Turn<'_>,
-        now: Now,
-        world: &dyn World,
-    ) -> Result<HeaderPlan, Stop> {
+    fn by_key(&mut self, key: &[u8], at: Crossing<'_>) -> Result<HeaderPlan, Stop> {
         match api_key::form(key) {
             Form::Checked => {}
-            Form::Unchecked if settings.accept_imported_keys => {}
+            Form::Unchecked if at.settings.accept_imported_keys => {}
             Form::Unchecked | Form::Junk => return Err(Stop::Refuse(Code::ApiKeyMalformed)),
         }
-        decide::accepts(rule, Method::ApiKey)?;
+        decide::accepts(at.rule, Method::ApiKey)?;
         let hash = subject::key_hash(key);
-        let ask = || tollgate_protocol::edge::ResolveRequest::ApiKey { hash };
-        let known = self.identify(SubjectKey::of_key(&hash), ask, turn, now, world)?;
-        let caller = Caller {
-            method: Method::ApiKey,
-            identity: &known.identity,
-            scopes: &known.scopes,
-            session_id: None,
-            actor: None,
-        };
-        let permit = decide::decide(caller, rule, now.seconds())?;
-        Ok(HeaderPlan::permitted(&permit, rule, settings.assertion.as_ref(), request, now.seconds()))
+        let known = self.identify(SubjectKey::of_key(&hash), || ResolveRequest::ApiKey { hash }, at)?;
+        let (identity, scopes) = (&known.identity, &known.scopes);
+        at.permit(Caller { method: Method::ApiKey, identity, scopes, session_id: None, actor: None })
     }
 
-    #[expect(clippy::too_many_arguments, reason = "one step of one road: each is a different thing it needs")]
-    fn by_token(
-        &mut self,
-        token: &[u8],
-        source: Source,
-        settings: &Compiled,
-        rule: &Rule,
-        request: &RequestView<'_>,
-        turn: Turn<'_>,
-        now: Now,
-        world: &dyn World,
-    ) -> Result<HeaderPlan, Stop> {
-        let Verified { claims, subject, .. } = self.verified(token, source, settings, turn, now, world)?;
-        decide::accepts(rule, claims.method())?;
-        let known = self.identify(subject, || subject::question(&claims), turn, now, world)?;
-        let caller = Caller {
+    fn by_token(&mut self, token: &[u8], source: Source, at: Crossing<'_>) -> Result<HeaderPlan, Stop> {
+        let Verified { claims, subject, .. } = self.verified(token, source, at)?;
+        decide::accepts(at.rule, claims.method())?;
+        let known = self.identify(subject, || subject::question(&claims), at)?;
+        at.permit(Caller {
             method: claims.method(),
             identity: &known.identity,
             scopes: claims.scopes(),
             session_id: claims.session_id(),
             actor: claims.actor(),
-        };
-        let permit = decide::decide(caller, rule, now.seconds())?;
-        Ok(HeaderPlan::permitted(&permit, rule, settings.assertion.as_ref(), request, now.seconds()))
+        })
     }
 
     /// The claims of a token, from memory where it was verified before under the same key sets. What can change with
     /// time or carrier is asked again at each hit.
-    fn verified(
-        &mut self,
-        token: &[u8],
-        source: Source,
-        settings: &Compiled,
-        turn: Turn<'_>,
-        now: Now,
-        world: &dyn World,
-    ) -> Result<Verified, Stop> {
+    fn verified(&mut self, token: &[u8], source: Source, at: Crossing<'_>) -> Result<Verified, Stop> {
+        let Crossing { settings, turn, now, world, .. } = at;
         let generation = settings.issuers.generation();
         if let Some(hit) = self.tokens.get(token)
             && hit.generation == generation
@@ -275,10 +256,8 @@ impl Engine {
     fn identify(
         &mut self,
         subject: SubjectKey,
-        question: impl FnOnce() -> tollgate_protocol::edge::ResolveRequest,
-        turn: Turn<'_>,
-        now: Now,
-        world: &dyn World,
+        question: impl FnOnce() -> ResolveRequest,
+        Crossing { turn, now, world, .. }: Crossing<'_>,
     ) -> Result<Rc<Known>, Stop> {
         if let Turn::Answered(answered) = turn
             && answered.subject == subject
