@@ -2,7 +2,7 @@
 
 use std::{io::Write as _, net::SocketAddr, path::Path, time::Duration};
 
-use tokio::time::{Instant, timeout};
+use tokio::time::timeout;
 
 use super::{
     args::{Args, Command, CredentialsArgs, Faults, RunArgs},
@@ -192,23 +192,26 @@ async fn start_envoy(args: &RunArgs, data: &Data) -> Result<Envoy, DevFault> {
     })?;
     envoy.wait_ready(START).await?;
     say(&format!("Envoy               http://127.0.0.1:{} (admin {})\n", args.envoy_port, args.admin_port));
-    wait_for_filter(&envoy, args.envoy_port).await?;
+    wait_for_filter(&mut envoy, args.envoy_port).await?;
     Ok(envoy)
 }
 
 /// Waits until the filter decides: before that, "ready" would not be true. Only 503 means that it does not yet.
-async fn wait_for_filter(envoy: &Envoy, port: u16) -> Result<(), DevFault> {
-    let deadline = Instant::now() + START;
-    loop {
-        let answer = envoy::get(SocketAddr::from(([127, 0, 0, 1], port)), "/public/ready", &[]).await;
-        if answer.is_ok_and(|answer| !answer.starts_with("HTTP/1.1 503")) {
-            return Ok(());
+async fn wait_for_filter(envoy: &mut Envoy, port: u16) -> Result<(), DevFault> {
+    let decides = async {
+        loop {
+            let answer = envoy::get(SocketAddr::from(([127, 0, 0, 1], port)), "/public/ready", &[]).await;
+            if answer.is_ok_and(|answer| !answer.starts_with("HTTP/1.1 503")) {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
         }
-        if Instant::now() >= deadline {
-            return Err(envoy.fault("The filter has not received its settings from the control plane."));
-        }
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
+    };
+    let decided = tokio::select! {
+        decided = timeout(START, decides) => decided,
+        fault = envoy.ended() => return Err(fault),
+    };
+    decided.map_err(|_| envoy.fault("The filter has not received its settings from the control plane."))
 }
 
 fn say(text: &str) {

@@ -62,7 +62,7 @@ async fn ways(stack: &Stack) -> Vec<(Code, Request)> {
         (MalformedCredential, api().header("Authorization", "Bearer")),
         (ApiKeyMalformed, api().api_key("")),
         (ApiKeyMalformed, api().api_key("sk_short")),
-        (ApiKeyMalformed, api().bearer(&format!("{}x", &good_key[..good_key.len() - 1]))),
+        (ApiKeyMalformed, api().bearer(&changed(&good_key))),
         (ApiKeyMalformed, api().api_key("junk").bearer(&stack.clerk_jwt("grace@example.com"))),
         (ApiKeyUnknown, api().api_key(&unknown_key())),
         (RouteDenied, get("/nowhere").api_key(&good_key)),
@@ -117,6 +117,12 @@ async fn ways(stack: &Stack) -> Vec<(Code, Request)> {
     ways.push((UserInactive, api().bearer(&stack.legacy_jwt(gone.id.as_str()))));
     ways.push((UserInactive, api().api_key(stack.api_key(&gone, &[]).await.plain.expose())));
     ways
+}
+
+/// The same key with another last letter.
+fn changed(key: &str) -> String {
+    let (head, last) = key.split_at(key.len() - 1);
+    format!("{head}{}", if last == "x" { "y" } else { "x" })
 }
 
 fn unknown_key() -> String {
