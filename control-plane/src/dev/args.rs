@@ -149,7 +149,7 @@ pub struct Faults {
     /// A session with tasks to finish (claim sts): session_pending
     #[arg(long)]
     pub pending: bool,
-    /// Clerk JWT of a new person whose address is not verified
+    /// Clerk JWT of another person, who says that the address is theirs and has not proved it: email_unverified
     #[arg(long)]
     pub unverified_email: bool,
     /// An API key that was revoked: api_key_revoked

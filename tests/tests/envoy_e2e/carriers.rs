@@ -160,5 +160,6 @@ async fn a_body_that_came_while_the_request_waited_arrives_whole() {
     let user = stack.user(EMAIL).await;
     let body = vec![b'x'; 3 << 20];
     let request = Request::post("/api/upload", body).bearer(&stack.legacy_jwt(user.id.as_str()));
-    assert_eq!(stack.seen(&request).await.body_bytes, 3 << 20);
+    let seen = stack.seen(&request).await;
+    assert_eq!((seen.body_bytes, seen.header(headers::USER_ID)), (3 << 20, Some(user.id.as_str())));
 }
