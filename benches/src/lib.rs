@@ -80,7 +80,7 @@ pub fn engine(settings: &Settings) -> Engine {
     let mut engine = Engine::new(&config, Seeds { hash: [1, 2, 3, 4], nonce: [5; 16] });
     engine.use_settings(Compiled::compile(settings).expect("settings").0);
     engine.heard(NOW);
-    engine.start_at(&Cursor { epoch: "bench".into(), seq: 1 });
+    engine.start_at(&Cursor::new("bench".into(), 1));
     engine
 }
 
@@ -103,7 +103,7 @@ pub fn introduce(engine: &mut Engine, map: &[u8], host: &Host, identity: Identit
     let (Until::Identity(subject), Some(Call::Resolve(..))) = (wait.until, wait.call) else {
         panic!("nothing was asked")
     };
-    let as_of = Cursor { epoch: "bench".into(), seq: 1 };
+    let as_of = Cursor::new("bench".into(), 1);
     let answer = ResolveAnswer { as_of, outcome: Outcome::Identity(identity) };
     let _ = engine.answered(subject, Some(answer), NOW, host);
     assert!(matches!(decide(engine, map, host), Step::Done(_)), "still not known");

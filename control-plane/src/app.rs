@@ -1,18 +1,21 @@
-//! What every use case needs: a store and a clock. It must not know HTTP; commands use it without a server.
+//! What every use case needs: a store, a clock, and who acts. It must not know HTTP; commands use it without a server.
 
 use std::sync::Arc;
 
 use crate::{
     clock::{Clock, SystemClock},
     config::Config,
+    domain::{Actor, Stamp},
     store::{self, Store, StoreError},
 };
 
-/// The store and the clock. Cloning is cheap and shares both.
+/// The store, the clock, and who acts with them. Cloning is cheap and shares store and clock.
 #[derive(Clone)]
 pub struct App {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) clock: Arc<dyn Clock>,
+    actor: Actor,
+    request_id: Option<String>,
 }
 
 impl App {
@@ -24,9 +27,19 @@ impl App {
         Ok(Self::with(store::open(&config.store).await?, Arc::new(SystemClock)))
     }
 
-    /// Puts given parts together.
+    /// Puts given parts together. Until [`Self::acting`] says who acts, it is somebody at the command line.
     pub fn with(store: Arc<dyn Store>, clock: Arc<dyn Clock>) -> Self {
-        Self { store, clock }
+        Self { store, clock, actor: Actor::Command, request_id: None }
+    }
+
+    /// The same, for changes made by `actor` in this request.
+    pub fn acting(&self, actor: Actor, request_id: Option<&str>) -> Self {
+        Self { actor, request_id: request_id.map(str::to_owned), ..self.clone() }
+    }
+
+    /// What a change made now carries.
+    pub fn stamp(&self) -> Stamp {
+        Stamp { at: self.clock.now(), actor: self.actor.clone(), request_id: self.request_id.clone() }
     }
 }
 

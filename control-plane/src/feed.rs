@@ -12,7 +12,10 @@ use tollgate_protocol::{
 use crate::{
     app::App,
     domain::{FeedEntry, Happening, Timestamp},
-    service::{board::Board, key_sets::KeySets},
+    service::{
+        board::{Board, Posted},
+        key_sets::KeySets,
+    },
     store::{FeedPage, StoreError},
 };
 
@@ -51,16 +54,21 @@ impl Feed {
         tokio::pin!(hold);
         let mut stopping = self.stopping.clone();
         let mut news = self.app.store.news();
+        let mut board = self.board.watch();
         let Some(mut cursor) = cursor else {
             return self.reset(self.app.store.head().await?).await;
         };
         loop {
             // Marked as seen before the feed is read, so that what comes in between ends the wait.
             news.mark_unchanged();
+            let posted = board.borrow_and_update().clone();
+            let told = cursor.settings;
             match self.app.store.since(&cursor, PAGE).await? {
                 FeedPage::Lost(head) => return self.reset(head).await,
-                FeedPage::Entries(entries, place) if entries.is_empty() => cursor = place,
-                FeedPage::Entries(entries, place) => return Ok(self.answer(entries, place)),
+                FeedPage::Entries(entries, place) if entries.is_empty() && told == Some(posted.digest) => {
+                    cursor = Cursor { settings: told, ..place };
+                }
+                FeedPage::Entries(entries, place) => return Ok(answer(entries, place, told, &posted)),
             }
             let idle = SyncAnswer { cursor: cursor.clone(), reset: false, settings: None, changes: Vec::new() };
             tokio::select! {
@@ -68,6 +76,7 @@ impl Feed {
                 // An error says that the server is gone: no more to wait for either way.
                 _ = stopping.wait_for(|stopping| *stopping) => return Ok(idle),
                 changed = news.changed() => if changed.is_err() { return Ok(idle) },
+                changed = board.changed() => if changed.is_err() { return Ok(idle) },
             }
         }
     }
@@ -77,25 +86,9 @@ impl Feed {
     async fn reset(&self, head: Cursor) -> Result<SyncAnswer, StoreError> {
         // Keys that are still being fetched after this time are pushed when they come.
         let _ = tokio::time::timeout(FIRST_KEYS_WAIT, self.key_sets.first_round()).await;
-        let settings = Some((*self.board.settings()).clone());
-        Ok(SyncAnswer { cursor: head, reset: true, settings, changes: Vec::new() })
-    }
-
-    fn answer(&self, entries: Vec<FeedEntry>, cursor: Cursor) -> SyncAnswer {
-        let mut settings = None;
-        let mut changes = Vec::new();
-        for FeedEntry { seq, happening } in entries {
-            match happening {
-                Happening::User(id) => changes.push(Change::User { id: id.as_str().to_owned(), seq }),
-                Happening::Key(hash) => changes.push(Change::Key { hash, seq, refused: None }),
-                Happening::KeyRevoked(hash) => {
-                    changes.push(Change::Key { hash, seq, refused: Some(Code::ApiKeyRevoked) });
-                }
-                Happening::Settings { .. } => settings = Some((*self.board.settings()).clone()),
-                Happening::Unknown => changes.push(Change::Unknown),
-            }
-        }
-        SyncAnswer { cursor, reset: false, settings, changes }
+        let posted = self.board.watch().borrow().clone();
+        let cursor = Cursor { settings: Some(posted.digest), ..head };
+        Ok(SyncAnswer { cursor, reset: true, settings: Some((*posted.settings).clone()), changes: Vec::new() })
     }
 
     /// Forgets what is old, for as long as it is not stopped.
@@ -110,4 +103,18 @@ impl Feed {
             tokio::time::sleep(PRUNE_INTERVAL).await;
         }
     }
+}
+
+/// What has happened, and the settings if the Envoy has others: each control plane compares for itself, so two of them
+/// with different settings, or one that has fetched newer keys than the other, never leave an Envoy with old ones.
+fn answer(entries: Vec<FeedEntry>, place: Cursor, told: Option<u64>, posted: &Posted) -> SyncAnswer {
+    let change = |FeedEntry { seq, happening }| match happening {
+        Happening::User(id) => Change::User { id: id.as_str().to_owned(), seq },
+        Happening::Key(hash) => Change::Key { hash, seq, refused: None },
+        Happening::KeyRevoked(hash) => Change::Key { hash, seq, refused: Some(Code::ApiKeyRevoked) },
+        Happening::Unknown => Change::Unknown,
+    };
+    let settings = (told != Some(posted.digest)).then(|| (*posted.settings).clone());
+    let cursor = Cursor { settings: Some(posted.digest), ..place };
+    SyncAnswer { cursor, reset: false, settings, changes: entries.into_iter().map(change).collect() }
 }

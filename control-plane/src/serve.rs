@@ -124,7 +124,6 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     if let Some(file) = policy_file {
         tasks.spawn(file.watch(board.clone(), metrics.clone()));
     }
-    tasks.spawn(board.clone().keep_announcing(app.clone()));
     tasks.spawn(Feed::keep_pruned(app.clone()));
 
     let feed = Feed::new(app.clone(), board.clone(), key_sets.clone(), stop.clone());

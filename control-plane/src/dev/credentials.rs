@@ -81,7 +81,7 @@ async fn person(app: &App, facts: &Facts, args: &CredentialsArgs) -> Result<User
     if let (None, Some(email)) = (&user.clerk, &user.email) {
         // Linked here and not at the first request, because an account that is an admin is never linked by its address.
         let identity = ClerkIdentity { issuer: facts.issuer.clone(), id: clerk_subject(&args.email) };
-        user = match app.store.link_clerk(email, &identity, app.clock.now()).await {
+        user = match app.store.link_clerk(email, &identity, &app.stamp()).await {
             Ok((user, _)) => user,
             Err(StoreError::Conflict(_)) => user,
             Err(fault) => return Err(DevFault::Other(format!("cannot link the user: {fault}"))),

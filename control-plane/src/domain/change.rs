@@ -13,11 +13,6 @@ pub enum Happening {
     Key(KeyHash),
     /// A key is refused from now on.
     KeyRevoked(KeyHash),
-    /// The settings changed; the digest says to what.
-    Settings {
-        /// Base64url SHA-256 of the settings.
-        digest: String,
-    },
     /// A kind that this version does not know: written by a newer one.
     Unknown,
 }

@@ -1,12 +1,14 @@
 //! Users, keys and changes: data and their rules. Nothing here knows JSON, a store or HTTP.
 
 mod api_key;
+pub mod audit;
 mod change;
 mod email;
 mod time;
 mod user;
 
 pub use api_key::{ApiKey, KeyId, KeyStanding, MAX_NAME_CHARS, MAX_SCOPES, PlainKey, Scope};
+pub use audit::{Actor, AuditEntry, Stamp};
 pub use change::{FeedEntry, Happening};
 pub use email::Email;
 pub use time::Timestamp;

@@ -21,7 +21,10 @@ use super::{
     extract::{Edge, Message},
     observe::{Observer, READY_PATH, observe},
 };
-use crate::service::{ServiceError, resolve::resolve};
+use crate::{
+    domain::Actor,
+    service::{ServiceError, resolve::resolve},
+};
 
 /// The router of the edge listener.
 pub fn router(shared: Shared) -> Router {
@@ -87,7 +90,7 @@ async fn resolve_credential(
         ResolveRequest::Clerk { .. } => "clerk",
         ResolveRequest::Legacy { .. } => "legacy",
     };
-    let answer = resolve(&shared.app, &request).await;
+    let answer = resolve(&shared.app.acting(Actor::Edge, None), &request).await;
     let outcome = match &answer {
         Ok(ResolveAnswer { outcome: Outcome::Identity(_), .. }) => "identity",
         Ok(ResolveAnswer { outcome: Outcome::Refused(code), .. }) => code.as_str(),

@@ -1,30 +1,43 @@
-//! The settings that edges get, as they stand now: issuers with their keys, policy, assertion key. Changes are announced
-//! in the feed, so that every Envoy hears of them, and so that a restart with the same settings announces nothing.
+//! The settings that edges get, as they stand now: issuers with their keys, policy, assertion key. Each state has a
+//! digest, which an Envoy hands back with its place in the feed: whoever has another one gets the settings. It must not
+//! know who asks.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
-use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use sha2::{Digest as _, Sha256};
 use tokio::sync::watch;
 use tollgate_protocol::{edge::Settings, issuer::Jwk, policy::Policy};
 
-use crate::{app::App, domain::Happening, store::StoreError};
+/// The settings and their digest.
+#[derive(Debug, Clone)]
+pub struct Posted {
+    /// What an edge gets.
+    pub settings: Arc<Settings>,
+    /// Names this state of them.
+    pub digest: u64,
+}
 
 /// The settings, shared.
 #[derive(Debug, Clone)]
 pub struct Board {
-    settings: Arc<watch::Sender<Arc<Settings>>>,
+    posted: Arc<watch::Sender<Posted>>,
 }
 
 impl Board {
     /// Begins with these settings.
     pub fn new(settings: Settings) -> Self {
-        Self { settings: Arc::new(watch::Sender::new(Arc::new(settings))) }
+        let digest = digest(&settings);
+        Self { posted: Arc::new(watch::Sender::new(Posted { settings: Arc::new(settings), digest })) }
     }
 
     /// The settings now.
     pub fn settings(&self) -> Arc<Settings> {
-        Arc::clone(&self.settings.borrow())
+        Arc::clone(&self.posted.borrow().settings)
+    }
+
+    /// The settings as they stand, and a way to hear of changes.
+    pub fn watch(&self) -> watch::Receiver<Posted> {
+        self.posted.subscribe()
     }
 
     /// Puts a new policy in place of the former one.
@@ -49,47 +62,21 @@ impl Board {
     }
 
     fn change(&self, change: impl FnOnce(&mut Settings) -> bool) -> bool {
-        self.settings.send_if_modified(|current| {
-            let mut next = Settings::clone(current);
+        self.posted.send_if_modified(|current| {
+            let mut next = Settings::clone(&current.settings);
             let differs = change(&mut next);
             if differs {
-                *current = Arc::new(next);
+                *current = Posted { digest: digest(&next), settings: Arc::new(next) };
             }
             differs
         })
     }
-
-    /// Announces the settings if they are not those that were announced last.
-    ///
-    /// # Errors
-    /// The store fails.
-    pub async fn announce(&self, app: &App) -> Result<(), StoreError> {
-        let digest = digest(&self.settings());
-        if app.store.announced_settings().await?.as_deref() == Some(&digest) {
-            return Ok(());
-        }
-        app.store.append(&Happening::Settings { digest }, app.clock.now()).await
-    }
-
-    /// Announces every change, for as long as it is not stopped. A store that is away is tried again.
-    pub async fn keep_announcing(self, app: App) {
-        let mut changes = self.settings.subscribe();
-        loop {
-            changes.mark_unchanged();
-            while let Err(error) = self.announce(&app).await {
-                tracing::warn!(%error, "cannot announce the settings yet");
-                tokio::time::sleep(Duration::from_secs(1)).await;
-            }
-            if changes.changed().await.is_err() {
-                return;
-            }
-        }
-    }
 }
 
-/// What stands for the settings in the feed. The assertion seed in it (256 random bits) keeps anyone from guessing the
-/// other secrets by their digest.
-fn digest(settings: &Settings) -> String {
-    let bytes = serde_json::to_vec(settings).unwrap_or_default();
-    URL_SAFE_NO_PAD.encode(Sha256::digest(bytes))
+/// The first eight bytes of the SHA-256 of the settings: equal settings have equal digests, in every process.
+fn digest(settings: &Settings) -> u64 {
+    // Settings are plain data and always serialize; if they did not, every digest would be that of nothing.
+    let json = serde_json::to_vec(settings).unwrap_or_default();
+    let hash: [u8; 32] = Sha256::digest(&json).into();
+    hash.iter().take(8).fold(0, |digest, byte| (digest << 8) | u64::from(*byte))
 }

@@ -84,7 +84,7 @@ async fn store_key(
         revoked_at: None,
         last_used_at: None,
     };
-    match app.store.insert_key(&key).await {
+    match app.store.insert_key(&key, &app.stamp()).await {
         Ok(()) => Ok(Issued { key, plain }),
         Err(StoreError::NotFound) => Err(ServiceError::NotFound),
         Err(error) => Err(error.into()),
@@ -104,7 +104,7 @@ pub async fn list(app: &App, user: &UserId) -> Result<Vec<ApiKey>, ServiceError>
 /// # Errors
 /// [`ServiceError::NotFound`] where the user has no such key.
 pub async fn revoke(app: &App, user: &UserId, key: &KeyId) -> Result<ApiKey, ServiceError> {
-    match app.store.revoke_key(user, key, app.clock.now()).await {
+    match app.store.revoke_key(user, key, &app.stamp()).await {
         Err(StoreError::NotFound) => Err(ServiceError::NotFound),
         other => Ok(other?),
     }

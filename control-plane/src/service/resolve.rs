@@ -106,7 +106,7 @@ async fn clerk(app: &App, claims: &ClerkClaims<'_>, mut as_of: Cursor) -> Result
             if !account.may_be_linked() {
                 return refused(as_of, Code::EmailConflict);
             }
-            match app.store.link_clerk(email, &claims.identity, app.clock.now()).await {
+            match app.store.link_clerk(email, &claims.identity, &app.stamp()).await {
                 Ok((user, linked)) => {
                     tracing::info!(user = %user.id, "account linked to its Clerk user");
                     return found(linked, user);
@@ -116,7 +116,7 @@ async fn clerk(app: &App, claims: &ClerkClaims<'_>, mut as_of: Cursor) -> Result
             }
         }
         let user = new_user(app, claims)?;
-        match app.store.insert_user(&user).await {
+        match app.store.insert_user(&user, &app.stamp()).await {
             Ok(made) => {
                 tracing::info!(user = %user.id, "user made at first sign-in");
                 return found(made, user);

@@ -46,7 +46,7 @@ pub async fn create(app: &App, new: &NewUser) -> Result<User, ServiceError> {
     user.email_verified = email.is_some() && new.email_verified;
     user.email = email;
     user.name = new.name.clone();
-    match app.store.insert_user(&user).await {
+    match app.store.insert_user(&user, &app.stamp()).await {
         Ok(_) => Ok(user),
         Err(StoreError::Conflict(Conflict::Email)) => Err(ServiceError::Conflict("the e-mail address is taken")),
         Err(error) => Err(error.into()),
@@ -74,7 +74,7 @@ pub async fn ensure(app: &App, email: &str, email_verified: bool, name: Option<&
 /// # Errors
 /// [`ServiceError::NotFound`], or the store fails.
 pub async fn update(app: &App, id: &UserId, patch: &UserPatch) -> Result<User, ServiceError> {
-    match app.store.update_user(id, patch, app.clock.now()).await {
+    match app.store.update_user(id, patch, &app.stamp()).await {
         Err(StoreError::NotFound) => Err(ServiceError::NotFound),
         other => Ok(other?),
     }

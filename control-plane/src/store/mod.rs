@@ -15,15 +15,15 @@ pub use error::{Cause, Conflict, StoreError};
 
 use crate::{
     config::StoreLocation,
-    domain::{ApiKey, ClerkIdentity, Email, FeedEntry, Happening, KeyId, Timestamp, User, UserId, UserPatch},
+    domain::{ApiKey, AuditEntry, ClerkIdentity, Email, FeedEntry, KeyId, Stamp, Timestamp, User, UserId, UserPatch},
 };
 
 /// Everything a store does.
-pub trait Store: UserStore + KeyStore + FeedStore + KeySetStore {}
+pub trait Store: UserStore + KeyStore + FeedStore + KeySetStore + AuditStore {}
 
-impl<T: UserStore + KeyStore + FeedStore + KeySetStore> Store for T {}
+impl<T: UserStore + KeyStore + FeedStore + KeySetStore + AuditStore> Store for T {}
 
-/// Users. Each change writes its line of the feed in the same transaction.
+/// Users. Each change writes its line of the feed and its entry in the log of changes in the same transaction.
 #[async_trait]
 pub trait UserStore: Send + Sync {
     /// The user of an id.
@@ -36,7 +36,7 @@ pub trait UserStore: Send + Sync {
     async fn user_by_clerk(&self, identity: &ClerkIdentity) -> Result<Option<User>, StoreError>;
 
     /// Adds a user, and says at which place of the feed. [`StoreError::Conflict`] where id, address or Clerk user is taken.
-    async fn insert_user(&self, user: &User) -> Result<Cursor, StoreError>;
+    async fn insert_user(&self, user: &User, stamp: &Stamp) -> Result<Cursor, StoreError>;
 
     /// Links the account of an address to a Clerk user, in one step with the check that it
     /// [may be](User::may_be_linked): [`Conflict::NotLinkable`] where not. Says at which place of the feed.
@@ -44,18 +44,18 @@ pub trait UserStore: Send + Sync {
         &self,
         email: &Email,
         identity: &ClerkIdentity,
-        now: Timestamp,
+        stamp: &Stamp,
     ) -> Result<(User, Cursor), StoreError>;
 
     /// Changes a user. [`StoreError::NotFound`] where there is none.
-    async fn update_user(&self, id: &UserId, patch: &UserPatch, now: Timestamp) -> Result<User, StoreError>;
+    async fn update_user(&self, id: &UserId, patch: &UserPatch, stamp: &Stamp) -> Result<User, StoreError>;
 }
 
-/// API keys. Each change writes its line of the feed in the same transaction.
+/// API keys. Each change writes its line of the feed and its entry in the log of changes in the same transaction.
 #[async_trait]
 pub trait KeyStore: Send + Sync {
     /// Adds a key. [`StoreError::NotFound`] where its user does not exist.
-    async fn insert_key(&self, key: &ApiKey) -> Result<(), StoreError>;
+    async fn insert_key(&self, key: &ApiKey, stamp: &Stamp) -> Result<(), StoreError>;
 
     /// The key of a hash, revoked or not, and its user.
     async fn key_by_hash(&self, hash: &KeyHash) -> Result<Option<(ApiKey, Option<User>)>, StoreError>;
@@ -68,7 +68,7 @@ pub trait KeyStore: Send + Sync {
 
     /// Revokes a key of this user. [`StoreError::NotFound`] where the user has no such key; revoking twice is fine and
     /// keeps the first time.
-    async fn revoke_key(&self, user: &UserId, key: &KeyId, now: Timestamp) -> Result<ApiKey, StoreError>;
+    async fn revoke_key(&self, user: &UserId, key: &KeyId, stamp: &Stamp) -> Result<ApiKey, StoreError>;
 }
 
 /// What an asked place in the feed is followed by.
@@ -89,17 +89,33 @@ pub trait FeedStore: Send + Sync {
     /// What happened since `cursor`: at most `limit` entries.
     async fn since(&self, cursor: &Cursor, limit: usize) -> Result<FeedPage, StoreError>;
 
-    /// Adds a line for something that is not in this store.
-    async fn append(&self, happening: &Happening, now: Timestamp) -> Result<(), StoreError>;
-
-    /// Digest of the settings that were announced last, by whichever process.
-    async fn announced_settings(&self) -> Result<Option<String>, StoreError>;
-
     /// Forgets entries from before `before`, but keeps the newest `at_least`. Says how many went.
     async fn prune(&self, before: Timestamp, at_least: u64) -> Result<u64, StoreError>;
 
     /// Number of the newest entry; it changes soon after anyone, in whichever process, changed something.
     fn news(&self) -> watch::Receiver<u64>;
+}
+
+/// Which entries of the log of changes are asked for.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct AuditFilter {
+    /// Only changes of this user, key, session, …
+    pub subject: Option<String>,
+    /// Only changes by this actor, as [`Actor::to_text`](crate::domain::Actor::to_text) writes it.
+    pub actor: Option<String>,
+}
+
+/// The log of changes. Entries are written by the stores themselves, in the transaction of the change.
+#[async_trait]
+pub trait AuditStore: Send + Sync {
+    /// Entries, newest first, at most `limit`, after the one that `after` names (from an earlier page). With each comes
+    /// the text that names it.
+    async fn audit(
+        &self,
+        filter: &AuditFilter,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<(String, AuditEntry)>, StoreError>;
 }
 
 /// A key set as it was last good.

@@ -54,8 +54,7 @@ async fn without_a_cursor_everything_is_given() {
 async fn an_unknown_cursor_is_a_reset() {
     let server = Server::plain().await;
     let head = server.sync(None).await.cursor;
-    let unknown =
-        [Cursor { epoch: "another".into(), seq: head.seq }, Cursor { epoch: head.epoch.clone(), seq: head.seq + 1000 }];
+    let unknown = [Cursor::new("another".into(), head.seq), Cursor::new(head.epoch.clone(), head.seq + 1000)];
     for cursor in unknown {
         let answer = server.sync(Some(&cursor)).await;
         assert!(answer.reset && answer.settings.is_some(), "{cursor}");

@@ -48,6 +48,7 @@ suite! {
     records::of_many_first_inserts_one_wins;
     records::a_secret_is_made_once;
     records::key_sets_are_kept;
+    records::every_change_leaves_an_entry_and_no_secret;
     feed::every_change_is_told_once_and_in_order;
     feed::what_failed_is_not_told;
     feed::pages_follow_each_other;

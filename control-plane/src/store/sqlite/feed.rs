@@ -14,7 +14,6 @@ use crate::{
 const USER: &str = "user";
 const KEY: &str = "key";
 const KEY_REVOKED: &str = "key_revoked";
-const SETTINGS: &str = "settings";
 
 /// Writes a line.
 pub(super) fn write(transaction: &Transaction<'_>, happening: &Happening, at: Timestamp) -> Result<(), StoreError> {
@@ -22,7 +21,6 @@ pub(super) fn write(transaction: &Transaction<'_>, happening: &Happening, at: Ti
         Happening::User(id) => (USER, id.as_str().to_owned()),
         Happening::Key(hash) => (KEY, hash.to_string()),
         Happening::KeyRevoked(hash) => (KEY_REVOKED, hash.to_string()),
-        Happening::Settings { digest } => (SETTINGS, digest.clone()),
         Happening::Unknown => return Ok(()),
     };
     let mut statement =
@@ -42,7 +40,6 @@ pub(super) fn newest(connection: &Connection) -> Result<u64, StoreError> {
 fn read(kind: &str, subject: String) -> Happening {
     match (kind, subject) {
         (USER, id) => Happening::User(UserId::new(id)),
-        (SETTINGS, digest) => Happening::Settings { digest },
         (KEY, hash) => hash.parse().map_or(Happening::Unknown, Happening::Key),
         (KEY_REVOKED, hash) => hash.parse().map_or(Happening::Unknown, Happening::KeyRevoked),
         _ => Happening::Unknown,
@@ -53,7 +50,7 @@ fn read(kind: &str, subject: String) -> Happening {
 impl FeedStore for SqliteStore {
     async fn head(&self) -> Result<Cursor, StoreError> {
         let seq = self.read(newest).await?;
-        Ok(Cursor { epoch: self.epoch.clone(), seq })
+        Ok(Cursor::new(self.epoch.clone(), seq))
     }
 
     async fn since(&self, cursor: &Cursor, limit: usize) -> Result<FeedPage, StoreError> {
@@ -63,7 +60,7 @@ impl FeedStore for SqliteStore {
             // One snapshot for all three questions.
             let snapshot = connection.unchecked_transaction().map_err(fault)?;
             let newest = newest(&snapshot)?;
-            let head = Cursor { epoch: epoch.clone(), seq: newest };
+            let head = Cursor::new(epoch.clone(), newest);
             if asked.epoch != epoch || asked.seq > newest {
                 return Ok(FeedPage::Lost(head));
             }
@@ -88,20 +85,7 @@ impl FeedStore for SqliteStore {
                 .map_err(fault)?;
             let entries = rows.collect::<Result<Vec<_>, _>>().map_err(fault)?;
             let seq = entries.last().map_or(newest, |entry| entry.seq);
-            Ok(FeedPage::Entries(entries, Cursor { epoch, seq }))
-        })
-        .await
-    }
-
-    async fn append(&self, happening: &Happening, now: Timestamp) -> Result<(), StoreError> {
-        let happening = happening.clone();
-        self.write(move |transaction| write(transaction, &happening, now)).await
-    }
-
-    async fn announced_settings(&self) -> Result<Option<String>, StoreError> {
-        self.read(|connection| {
-            let newest = "SELECT subject FROM feed WHERE kind = 'settings' ORDER BY seq DESC LIMIT 1";
-            connection.query_row(newest, [], |row| row.get(0)).optional().map_err(fault)
+            Ok(FeedPage::Entries(entries, Cursor::new(epoch, seq)))
         })
         .await
     }

@@ -4,9 +4,9 @@ use async_trait::async_trait;
 use rusqlite::{Connection, OptionalExtension as _, params};
 use tollgate_protocol::KeyHash;
 
-use super::{SqliteStore, fault, feed, rows, users};
+use super::{SqliteStore, audit, fault, feed, rows, users};
 use crate::{
-    domain::{ApiKey, Happening, KeyId, Timestamp, User, UserId},
+    domain::{self, ApiKey, Happening, KeyId, Stamp, Timestamp, User, UserId},
     store::{Conflict, KeyStore, StoreError},
 };
 
@@ -18,8 +18,8 @@ fn select(connection: &Connection, user: &UserId, key: &KeyId) -> Result<Option<
 
 #[async_trait]
 impl KeyStore for SqliteStore {
-    async fn insert_key(&self, key: &ApiKey) -> Result<(), StoreError> {
-        let key = key.clone();
+    async fn insert_key(&self, key: &ApiKey, stamp: &Stamp) -> Result<(), StoreError> {
+        let (key, stamp) = (key.clone(), stamp.clone());
         self.write(move |transaction| {
             let inserted = transaction.execute(
                 "INSERT INTO api_keys (id, user_id, name, hash, last_four, scopes, created_at, expires_at, revoked_at,
@@ -43,7 +43,9 @@ impl KeyStore for SqliteStore {
                 Some("api_keys.hash") => StoreError::Conflict(Conflict::KeyHash),
                 _ => fault(error),
             })?;
-            feed::write(transaction, &Happening::Key(key.hash), key.created_at)
+            let after = domain::audit::key(&key);
+            audit::write(transaction, &stamp.entry("key.issued", key.id.as_str(), None, Some(after)))?;
+            feed::write(transaction, &Happening::Key(key.hash), stamp.at)
         })
         .await
     }
@@ -89,16 +91,22 @@ impl KeyStore for SqliteStore {
         .await
     }
 
-    async fn revoke_key(&self, user: &UserId, key: &KeyId, now: Timestamp) -> Result<ApiKey, StoreError> {
-        let (user, id) = (user.clone(), key.clone());
+    async fn revoke_key(&self, user: &UserId, key: &KeyId, stamp: &Stamp) -> Result<ApiKey, StoreError> {
+        let (user, id, stamp) = (user.clone(), key.clone(), stamp.clone());
         self.write(move |transaction| {
             let mut key = select(transaction, &user, &id)?.ok_or(StoreError::NotFound)?;
             if key.revoked_at.is_none() {
-                key.revoked_at = Some(now);
+                let before = domain::audit::key(&key);
+                key.revoked_at = Some(stamp.at);
                 transaction
-                    .execute("UPDATE api_keys SET revoked_at = ?2 WHERE id = ?1", params![id.as_str(), now.millis()])
+                    .execute(
+                        "UPDATE api_keys SET revoked_at = ?2 WHERE id = ?1",
+                        params![id.as_str(), stamp.at.millis()],
+                    )
                     .map_err(fault)?;
-                feed::write(transaction, &Happening::KeyRevoked(key.hash), now)?;
+                let after = domain::audit::key(&key);
+                audit::write(transaction, &stamp.entry("key.revoked", id.as_str(), Some(before), Some(after)))?;
+                feed::write(transaction, &Happening::KeyRevoked(key.hash), stamp.at)?;
             }
             Ok(key)
         })

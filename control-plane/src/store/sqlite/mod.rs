@@ -2,6 +2,7 @@
 //! readers, each on a thread of its own. Another process may write the same file; its changes are noticed by SQLite's
 //! `data_version`. Nothing here knows a rule about users or keys beyond what an index can hold.
 
+mod audit;
 mod feed;
 mod key_sets;
 mod keys;

@@ -69,6 +69,20 @@ const STEPS: &[&str] = &[
 
     CREATE TABLE meta (name TEXT PRIMARY KEY NOT NULL, value TEXT NOT NULL) STRICT;
     CREATE TABLE secrets (name TEXT PRIMARY KEY NOT NULL, value BLOB NOT NULL) STRICT;",
+    // 2: the log of changes. Settings are compared by digest now and no longer told in the feed.
+    "CREATE TABLE audit (
+        id INTEGER PRIMARY KEY AUTOINCREMENT,
+        at INTEGER NOT NULL,
+        actor TEXT NOT NULL,
+        action TEXT NOT NULL,
+        subject TEXT NOT NULL,
+        before TEXT,
+        after TEXT,
+        request_id TEXT
+    ) STRICT;
+    CREATE INDEX audit_subject ON audit (subject, id);
+    CREATE INDEX audit_actor ON audit (actor, id);
+    DELETE FROM feed WHERE kind = 'settings';",
 ];
 
 /// Brings the schema up to date. Returns the store's epoch and the feed's newest number.

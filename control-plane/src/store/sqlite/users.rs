@@ -4,9 +4,9 @@ use async_trait::async_trait;
 use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
 use tollgate_protocol::Cursor;
 
-use super::{SqliteStore, fault, feed, rows};
+use super::{SqliteStore, audit, fault, feed, rows};
 use crate::{
-    domain::{ClerkIdentity, Email, Happening, Timestamp, User, UserId, UserPatch},
+    domain::{self, ClerkIdentity, Email, Happening, Stamp, Timestamp, User, UserId, UserPatch},
     store::{Conflict, StoreError, UserStore},
 };
 
@@ -83,12 +83,14 @@ impl UserStore for SqliteStore {
         .await
     }
 
-    async fn insert_user(&self, user: &User) -> Result<Cursor, StoreError> {
-        let (user, epoch) = (user.clone(), self.epoch.clone());
+    async fn insert_user(&self, user: &User, stamp: &Stamp) -> Result<Cursor, StoreError> {
+        let (user, stamp, epoch) = (user.clone(), stamp.clone(), self.epoch.clone());
         self.write(move |transaction| {
             insert(transaction, &user)?;
-            feed::write(transaction, &Happening::User(user.id), user.created_at)?;
-            Ok(Cursor { epoch, seq: feed::newest(transaction)? })
+            let after = domain::audit::user(&user);
+            audit::write(transaction, &stamp.entry("user.created", user.id.as_str(), None, Some(after)))?;
+            feed::write(transaction, &Happening::User(user.id), stamp.at)?;
+            Ok(Cursor::new(epoch, feed::newest(transaction)?))
         })
         .await
     }
@@ -97,9 +99,9 @@ impl UserStore for SqliteStore {
         &self,
         email: &Email,
         identity: &ClerkIdentity,
-        now: Timestamp,
+        stamp: &Stamp,
     ) -> Result<(User, Cursor), StoreError> {
-        let (email, identity, epoch) = (email.clone(), identity.clone(), self.epoch.clone());
+        let (email, identity, stamp, epoch) = (email.clone(), identity.clone(), stamp.clone(), self.epoch.clone());
         self.write(move |transaction| {
             let mut user = select(transaction, "email = ?1", &[email.as_str()])?.ok_or(StoreError::NotFound)?;
             if !user.may_be_linked() {
@@ -108,26 +110,30 @@ impl UserStore for SqliteStore {
             transaction
                 .execute(
                     "UPDATE users SET clerk_issuer = ?2, clerk_id = ?3, updated_at = ?4 WHERE id = ?1",
-                    params![user.id.as_str(), identity.issuer, identity.id, now.millis()],
+                    params![user.id.as_str(), identity.issuer, identity.id, stamp.at.millis()],
                 )
                 .map_err(conflict)?;
+            let before = domain::audit::user(&user);
             user.clerk = Some(identity);
-            user.updated_at = now;
-            feed::write(transaction, &Happening::User(user.id.clone()), now)?;
-            Ok((user, Cursor { epoch, seq: feed::newest(transaction)? }))
+            user.updated_at = stamp.at;
+            let after = domain::audit::user(&user);
+            audit::write(transaction, &stamp.entry("user.linked", user.id.as_str(), Some(before), Some(after)))?;
+            feed::write(transaction, &Happening::User(user.id.clone()), stamp.at)?;
+            Ok((user, Cursor::new(epoch, feed::newest(transaction)?)))
         })
         .await
     }
 
-    async fn update_user(&self, id: &UserId, patch: &UserPatch, now: Timestamp) -> Result<User, StoreError> {
-        let (id, patch) = (id.clone(), patch.clone());
+    async fn update_user(&self, id: &UserId, patch: &UserPatch, stamp: &Stamp) -> Result<User, StoreError> {
+        let (id, patch, stamp) = (id.clone(), patch.clone(), stamp.clone());
         self.write(move |transaction| {
             let mut user = select(transaction, "id = ?1", &[id.as_str()])?.ok_or(StoreError::NotFound)?;
+            let before = domain::audit::user(&user);
             user.name = patch.name.or(user.name);
             user.role = patch.role.unwrap_or(user.role);
             user.is_active = patch.is_active.unwrap_or(user.is_active);
             user.subscription = patch.subscription.unwrap_or(user.subscription);
-            user.updated_at = now;
+            user.updated_at = stamp.at;
             transaction
                 .execute(
                     "UPDATE users SET name = ?2, role = ?3, is_active = ?4, subscription = ?5, updated_at = ?6
@@ -138,11 +144,13 @@ impl UserStore for SqliteStore {
                         user.role.as_str(),
                         user.is_active,
                         user.subscription.as_str(),
-                        now.millis()
+                        stamp.at.millis()
                     ],
                 )
                 .map_err(fault)?;
-            feed::write(transaction, &Happening::User(id), now)?;
+            let after = domain::audit::user(&user);
+            audit::write(transaction, &stamp.entry("user.changed", id.as_str(), Some(before), Some(after)))?;
+            feed::write(transaction, &Happening::User(id), stamp.at)?;
             Ok(user)
         })
         .await

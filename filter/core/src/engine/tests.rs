@@ -78,7 +78,7 @@ fn settings() -> Settings {
 }
 
 fn cursor(seq: u64) -> Cursor {
-    Cursor { epoch: "e".into(), seq }
+    Cursor::new("e".into(), seq)
 }
 
 fn identity(user: &str) -> Identity {

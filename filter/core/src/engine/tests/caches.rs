@@ -107,14 +107,14 @@ fn after_a_lost_feed_known_ones_are_served_and_asked_about_beside_for_a_while() 
     let shared = Shared::default();
     let mut vm = Vm::ready(&shared);
     vm.learn(&key(1), known("u1", 1), 1);
-    vm.engine.lost(&Cursor { epoch: "other".into(), seq: 40 }, vm.now);
+    vm.engine.lost(&Cursor::new("other".into(), 40), vm.now);
     assert_eq!(vm.with_key(&key(1)), User("u1".into()));
     let beside = vm.engine.take_beside();
     assert!(matches!(beside[..], [Call::Resolve(..)]), "{beside:?}");
     assert_eq!(vm.with_key(&key(1)), User("u1".into()));
     assert!(vm.engine.take_beside().is_empty(), "asked once");
     let Call::Resolve(subject, _) = beside[0] else { panic!() };
-    let as_of = Cursor { epoch: "other".into(), seq: 41 };
+    let as_of = Cursor::new("other".into(), 41);
     let gone = ResolveAnswer { as_of, outcome: Outcome::Refused(Code::ApiKeyRevoked) };
     let _ = vm.engine.answered(subject, Some(gone), vm.now, &shared);
     assert_eq!(vm.with_key(&key(1)), Refused(Code::ApiKeyRevoked));
@@ -127,7 +127,7 @@ fn stale_ones_are_not_served_for_ever_and_asking_about_them_is_bounded() {
     for number in 0..60 {
         vm.learn(&key(number), known("u", number), 1);
     }
-    vm.engine.lost(&Cursor { epoch: "other".into(), seq: 1 }, vm.now);
+    vm.engine.lost(&Cursor::new("other".into(), 1), vm.now);
     for number in 0..60 {
         assert_eq!(vm.with_key(&key(number)), User("u".into()));
     }
@@ -141,7 +141,7 @@ fn while_nobody_can_be_asked_stale_ones_are_served_on() {
     let shared = Shared::default();
     let mut vm = Vm::ready(&shared);
     vm.learn(&key(1), known("u1", 1), 1);
-    vm.engine.lost(&Cursor { epoch: "other".into(), seq: 1 }, vm.now);
+    vm.engine.lost(&Cursor::new("other".into(), 1), vm.now);
     vm.later(29_000);
     assert_eq!(vm.with_key(&key(1)), User("u1".into()));
     let Some(Call::Resolve(subject, _)) = vm.engine.take_beside().pop() else { panic!() };
@@ -165,7 +165,7 @@ fn an_answer_from_another_feed_serves_those_who_wait_and_is_not_kept() {
     let shared = Shared::default();
     let mut vm = Vm::ready(&shared);
     let Waits(Until::Identity(subject), Some(_)) = vm.with_key(&key(1)) else { panic!() };
-    let as_of = Cursor { epoch: "other".into(), seq: 9 };
+    let as_of = Cursor::new("other".into(), 9);
     let theirs = ResolveAnswer { as_of, outcome: known("u1", 1) };
     let Settled::Go(answered) = vm.engine.answered(subject, Some(theirs), vm.now, &shared) else { panic!() };
     let headers = [("x-api-key", &*key(1))];
