@@ -49,6 +49,7 @@ pub struct Caller {
     method: Method,
     scopes: Vec<Scope>,
     impersonated: bool,
+    request_id: Option<String>,
 }
 
 impl Caller {
@@ -70,6 +71,16 @@ impl Caller {
     /// Whether someone else acts as this user.
     pub fn is_impersonated(&self) -> bool {
         self.impersonated
+    }
+
+    /// The request in which the assertion came.
+    pub fn request_id(&self) -> Option<&str> {
+        self.request_id.as_deref()
+    }
+
+    /// The same caller, in this request.
+    pub fn in_request(self, id: Option<String>) -> Self {
+        Self { request_id: id, ..self }
     }
 }
 
@@ -192,5 +203,5 @@ fn check(claims: AssertionClaims, now: u64) -> Result<Caller, AssertionFault> {
         return Err(AssertionFault::Claims);
     }
     let user_id = UserId::new(claims.sub);
-    Ok(Caller { user_id, method: claims.method, scopes, impersonated: claims.act.is_some() })
+    Ok(Caller { user_id, method: claims.method, scopes, impersonated: claims.act.is_some(), request_id: None })
 }

@@ -85,7 +85,7 @@ async fn issue_key(shared: Shared, caller: Caller, Object(members): Object) -> R
             return Err(Refusal::new(ApiCode::ScopeExceeded));
         }
     }
-    let issued = keys::issue(&shared.app, &user.id, &new).await?;
+    let issued = keys::issue(&shared.acting(&caller), &user.id, &new).await?;
     tracing::info!(user = %user.id, key = issued.key.id.as_str(), "API key issued");
     Ok(private(StatusCode::CREATED, IssuedBody::from(issued)))
 }
@@ -98,7 +98,7 @@ async fn revoke_key(
     let user = in_person(&shared, &caller).await?;
     // What cannot be decoded is no key's id.
     let Path(id) = id.map_err(|_| Refusal::new(ApiCode::NotFound))?;
-    let key = keys::revoke(&shared.app, &user.id, &KeyId::new(id)).await?;
+    let key = keys::revoke(&shared.acting(&caller), &user.id, &KeyId::new(id)).await?;
     tracing::info!(user = %user.id, key = key.id.as_str(), "API key revoked");
     Ok(StatusCode::NO_CONTENT.into_response())
 }

@@ -12,6 +12,7 @@ use tollgate_protocol::headers::ASSERTION;
 use super::{
     Shared,
     error::{ApiCode, Refusal},
+    observe::RequestId,
 };
 use crate::assertion::{AssertionFault, Caller};
 
@@ -25,7 +26,8 @@ impl FromRequestParts<Shared> for Caller {
     async fn from_request_parts(parts: &mut Parts, shared: &Shared) -> Result<Self, Refusal> {
         let token = single(&parts.headers, ASSERTION).ok_or(Refusal::new(ApiCode::AssertionRequired))?;
         let token = token.to_str().map_err(|_| AssertionFault::Malformed)?;
-        Ok(shared.assertions.verify(token, shared.app.clock.now())?)
+        let caller = shared.assertions.verify(token, shared.app.clock.now())?;
+        Ok(caller.in_request(parts.extensions.get::<RequestId>().map(|id| id.0.clone())))
     }
 }
 

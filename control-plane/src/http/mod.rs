@@ -13,8 +13,9 @@ use std::sync::Arc;
 
 use crate::{
     app::App,
-    assertion::Assertions,
+    assertion::{Assertions, Caller},
     config::Secret,
+    domain::Actor,
     feed::Feed,
     metrics::Metrics,
     service::{board::Board, key_sets::KeySets},
@@ -47,6 +48,13 @@ impl Shared {
     /// Takes the parts over.
     pub fn new(parts: Parts) -> Self {
         Self(Arc::new(parts))
+    }
+}
+
+impl Shared {
+    /// What a caller does is done in the caller's name.
+    fn acting(&self, caller: &Caller) -> App {
+        self.app.acting(Actor::User(caller.user_id().clone()), caller.request_id())
     }
 }
 

@@ -27,10 +27,15 @@ pub(super) const READY_PATH: &str = "/readyz";
 /// Longest time for an answer: a long poll and some.
 const TIME_LIMIT: Duration = Duration::from_secs(SYNC_HOLD_SECONDS + 10);
 
+/// The id of a request, for whoever handles it.
+#[derive(Debug, Clone)]
+pub(super) struct RequestId(pub(super) String);
+
 /// The middleware.
-pub(super) async fn observe(State(observer): State<Observer>, request: Request, next: Next) -> Response {
+pub(super) async fn observe(State(observer): State<Observer>, mut request: Request, next: Next) -> Response {
     let began = Instant::now();
     let id = request_id(request.headers());
+    request.extensions_mut().insert(RequestId(id.clone()));
     let method = request.method().clone();
     let route = request.extensions().get::<MatchedPath>().map_or("none", MatchedPath::as_str).to_owned();
     let mut response = tokio::time::timeout(TIME_LIMIT, next.run(request))

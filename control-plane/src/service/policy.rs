@@ -26,11 +26,21 @@ pub struct PolicyFault {
     pub problem: String,
 }
 
+/// Paths of Tollgate's own API that need a caller, each with everything below it.
+const OWN_PATHS: [&str; 5] = ["/api/me", "/api/keys/**", "/api/tokens/**", "/api/sessions/**", "/auth/logout"];
+/// Paths of Tollgate's own API for administrators.
+const ADMIN_PATH: &str = "/api/admin/**";
+/// Paths of Tollgate's own API that judge by themselves who asks, or tell public keys. Each one exactly: a prefix could
+/// open a path of the application.
+const OPEN_PATHS: [&str; 4] = ["/auth/login", "/auth/refresh", "/webhooks/clerk", "/.well-known/jwks.json"];
+
 /// What holds without a policy file: Tollgate's own API, and a credential for everything else.
 pub fn built_in() -> Policy {
-    let route = |path: &str| Route { path: path.to_owned(), assertion: Some(OWN_AUDIENCE.to_owned()), ..empty() };
-    let routes = ["/api/me", "/api/keys", "/api/keys/**"].into_iter().map(route).collect();
-    Policy { fallback: Fallback::Authenticate, routes }
+    let open = |path: &str| Route { path: path.to_owned(), auth: Auth::None, ..empty() };
+    let own = |path: &str| Route { path: path.to_owned(), assertion: Some(OWN_AUDIENCE.to_owned()), ..empty() };
+    let admin = Route { roles: vec![Role::Admin.as_str().to_owned()], ..own(ADMIN_PATH) };
+    let routes = OWN_PATHS.into_iter().map(own).chain([admin]).chain(OPEN_PATHS.into_iter().map(open));
+    Policy { fallback: Fallback::Authenticate, routes: routes.collect() }
 }
 
 /// Reads a policy.

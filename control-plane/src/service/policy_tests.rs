@@ -109,5 +109,9 @@ fn what_contradicts_itself_is_refused() {
 fn the_built_in_policy_protects_everything() {
     let policy = built_in();
     assert_eq!(policy.fallback, Fallback::Authenticate);
-    assert!(policy.routes.iter().all(|route| route.auth == Auth::Required && route.assertion.is_some()));
+    let (open, own): (Vec<_>, Vec<_>) = policy.routes.iter().partition(|route| route.auth == Auth::None);
+    assert!(own.iter().all(|route| route.auth == Auth::Required && route.assertion.is_some()));
+    // What is open is named exactly, and nobody is named to it.
+    assert!(open.iter().all(|route| !route.path.contains('*') && route.assertion.is_none()), "{open:?}");
+    assert_eq!(open.len(), 4);
 }
