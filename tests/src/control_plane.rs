@@ -107,11 +107,14 @@ fn command(config: &Config, log: PathBuf) -> Command {
         .stderr(log.try_clone().expect("a log file"))
         .stdout(log)
         .kill_on_drop(true);
-    let StoreLocation::Sqlite(store) = &config.store;
     let mut set = |setting: &settings::Setting, value: String| {
         command.env(setting.env, value);
     };
-    set(&settings::STORE, format!("sqlite://{}", store.display()));
+    let store = match &config.store {
+        StoreLocation::Sqlite(file) => format!("sqlite://{}", file.display()),
+        StoreLocation::Mongo(url) => url.expose().to_owned(),
+    };
+    set(&settings::STORE, store);
     set(&settings::API_LISTEN, config.api_listen.to_string());
     set(&settings::EDGE_LISTEN, config.edge_listen.to_string());
     set(&settings::EDGE_SECRET, config.edge_secret.expose().to_owned());

@@ -5,6 +5,7 @@ pub mod control_plane;
 pub mod echo;
 pub mod envoy;
 pub mod http;
+pub mod mongod;
 pub mod ports;
 pub mod stack;
 pub mod wait;

@@ -4,6 +4,7 @@
 mod bind;
 mod fault;
 mod issuers;
+mod mongo_url;
 mod secret;
 pub mod settings;
 mod source;
@@ -17,6 +18,7 @@ use bind::{Binder, truth};
 
 pub use fault::ConfigFault;
 pub use issuers::{ClerkConfig, ClerkKeys, LegacyConfig};
+pub use mongo_url::MongoUrl;
 pub use secret::Secret;
 pub use source::{Environment, Source};
 
@@ -50,6 +52,8 @@ pub struct Config {
 pub enum StoreLocation {
     /// One SQLite file.
     Sqlite(PathBuf),
+    /// A database of a MongoDB.
+    Mongo(MongoUrl),
 }
 
 /// Form of the log.
@@ -132,16 +136,19 @@ impl Config {
 }
 
 impl StoreLocation {
-    /// Reads `sqlite://PATH`.
+    /// Reads `sqlite://PATH` or the address of a MongoDB with a database.
     ///
     /// # Errors
     /// What is wrong, for the operator.
     pub fn parse(text: &str) -> Result<Self, String> {
+        if text.starts_with("mongodb") {
+            return MongoUrl::parse(text).map(Self::Mongo);
+        }
         match text.strip_prefix("sqlite://") {
             Some("") => Err("names no file: write sqlite://PATH".to_owned()),
             Some(path) if path.contains(['?', '#']) => Err("takes no options: write sqlite://PATH".to_owned()),
             Some(path) => Ok(Self::Sqlite(PathBuf::from(path))),
-            None => Err("must be sqlite://PATH".to_owned()),
+            None => Err("must be sqlite://PATH or mongodb://HOST/DB".to_owned()),
         }
     }
 }

@@ -24,7 +24,7 @@ macro_rules! settings {
 }
 
 settings! {
-    STORE = "store", "TOLLGATE_STORE", "sqlite://tollgate.db", "Where users, keys and the feed are kept: sqlite://PATH.";
+    STORE = "store", "TOLLGATE_STORE", "sqlite://tollgate.db", "Where users, keys and the feed are kept: sqlite://PATH, mongodb://HOST/DB or mongodb+srv://HOST/DB.";
     API_LISTEN = "api_listen", "TOLLGATE_API_LISTEN", "127.0.0.1:8080", "Address of the public API, which Envoy reaches.";
     EDGE_LISTEN = "edge_listen", "TOLLGATE_EDGE_LISTEN", "127.0.0.1:8081", "Address of the edge API, health and metrics. Never public.";
     EDGE_SECRET = "edge_secret", "TOLLGATE_EDGE_SECRET", "", "Secret shared with every Envoy: at least 16 printable ASCII characters without spaces.";

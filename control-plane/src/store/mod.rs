@@ -2,6 +2,7 @@
 //! way (the suite of `tests/tests/stores` holds them to it). A store must not know HTTP, a service's rules or the time.
 
 mod error;
+pub mod mongo;
 pub mod sqlite;
 
 use std::sync::Arc;
@@ -151,5 +152,6 @@ pub trait KeySetStore: Send + Sync {
 pub async fn open(location: &StoreLocation) -> Result<Arc<dyn Store>, StoreError> {
     match location {
         StoreLocation::Sqlite(path) => Ok(Arc::new(sqlite::SqliteStore::open(path).await?)),
+        StoreLocation::Mongo(url) => Ok(Arc::new(mongo::MongoStore::open(url).await?)),
     }
 }

@@ -1,41 +1,54 @@
-//! Every kind of store against the same suite. Here: SQLite, each test in a folder of its own. What only SQLite
-//! promises (permissions, schema versions) is at the end.
+//! Every kind of store against the same suite: SQLite, each test in a folder of its own, and a real MongoDB, each test
+//! in a database of its own. What only one of them promises is in a module of its own.
 
 mod feed;
 mod records;
+mod sqlite_only;
 
-use std::{path::PathBuf, sync::Arc};
+use std::sync::Arc;
 
 use tollgate::{
     config::StoreLocation,
-    store::{self, Store, StoreError, sqlite::SqliteStore},
+    store::{self, Store},
 };
+use tollgate_tests::mongod::{self, Cluster};
 
 /// A place for data, and handles on it: each [`Place::open`] is what another process would have.
 pub(crate) struct Place {
-    folder: tempfile::TempDir,
+    pub(crate) location: StoreLocation,
+    _folder: Option<tempfile::TempDir>,
+    _cluster: Option<Arc<Cluster>>,
 }
 
 impl Place {
-    fn new() -> Self {
-        Self { folder: tempfile::tempdir().expect("a folder") }
+    pub(crate) async fn sqlite() -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let location = StoreLocation::Sqlite(folder.path().join("inner/tollgate.db"));
+        Self { location, _folder: Some(folder), _cluster: None }
     }
 
-    fn file(&self) -> PathBuf {
-        self.folder.path().join("inner/tollgate.db")
+    pub(crate) async fn mongo() -> Self {
+        let cluster = Cluster::shared().await;
+        Self { location: cluster.location(&mongod::fresh_name()), _folder: None, _cluster: Some(cluster) }
     }
 
     pub(crate) async fn open(&self) -> Arc<dyn Store> {
-        store::open(&StoreLocation::Sqlite(self.file())).await.expect("the store opens")
+        store::open(&self.location).await.expect("the store opens")
     }
 }
 
 macro_rules! suite {
     ($($module:ident :: $check:ident;)+) => {
-        $(#[tokio::test(flavor = "multi_thread")]
-        async fn $check() {
-            $module::$check(&Place::new()).await;
-        })+
+        suite!(@on sqlite: $($module $check)+);
+        suite!(@on mongo: $($module $check)+);
+    };
+    (@on $kind:ident: $($module:ident $check:ident)+) => {
+        mod $kind {
+            $(#[tokio::test(flavor = "multi_thread")]
+            async fn $check() {
+                super::$module::$check(&super::Place::$kind().await).await;
+            })+
+        }
     };
 }
 
@@ -57,48 +70,7 @@ suite! {
     feed::another_handle_hears_within_a_second;
     feed::everything_is_there_after_opening_again;
     feed::a_hundred_writers_lose_nothing;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn sqlite_only_its_owner_may_read_the_file() {
-    use std::os::unix::fs::PermissionsExt as _;
-    let place = Place::new();
-    drop(place.open().await);
-    for name in ["tollgate.db", "tollgate.db-wal"] {
-        let file = place.folder.path().join("inner").join(name);
-        if let Ok(data) = std::fs::metadata(&file) {
-            assert_eq!(data.permissions().mode() & 0o077, 0, "{name}");
-        }
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn sqlite_a_newer_schema_and_a_foreign_file_are_refused() {
-    let place = Place::new();
-    drop(place.open().await);
-    let raw = rusqlite::Connection::open(place.file()).expect("opens");
-    raw.pragma_update(None, "user_version", 99).expect("set");
-    drop(raw);
-    let refused = SqliteStore::open(&place.file()).await.expect_err("newer");
-    assert!(matches!(refused, StoreError::TooNew { found: 99, .. }), "{refused}");
-
-    let other = place.folder.path().join("text.db");
-    std::fs::write(&other, "this is no database, whatever its name says, and it is long enough").expect("written");
-    let refused = SqliteStore::open(&other).await.expect_err("no database");
-    assert!(matches!(refused, StoreError::Unavailable(_)), "{refused}");
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn sqlite_eight_first_openings_at_once_make_one_store() {
-    let place = Place::new();
-    let openings = (0..8).map(|_| place.open());
-    let stores = futures_all(openings).await;
-    let mut epochs = Vec::new();
-    for store in &stores {
-        epochs.push(store.head().await.expect("head").epoch);
-    }
-    epochs.dedup();
-    assert_eq!(epochs.len(), 1);
+    feed::eight_first_openings_at_once_make_one_store;
 }
 
 /// All at once, in order.
