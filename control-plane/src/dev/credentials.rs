@@ -91,14 +91,14 @@ async fn person(app: &App, facts: &Facts, args: &CredentialsArgs) -> Result<User
     let role = role.filter(|role| *role != user.role);
     if role.is_some() || user.is_active != is_active {
         let patch = UserPatch { role, is_active: Some(is_active), ..UserPatch::default() };
-        user = users::update(app, &user.id, &patch).await.map_err(failed("cannot change the user"))?;
+        user = users::update(app, &user.id, &patch, None).await.map_err(failed("cannot change the user"))?;
     }
     Ok(user)
 }
 
 async fn api_key(app: &App, user: &User, args: &CredentialsArgs) -> Result<String, DevFault> {
     forget_old_keys(app, user).await.map_err(failed("cannot revoke old API keys"))?;
-    let new = NewKey { name: KEY_NAME.to_owned(), scopes: args.scopes.clone(), expires_at: None };
+    let new = NewKey { name: KEY_NAME.to_owned(), scopes: args.scopes.clone(), ..NewKey::default() };
     let issued = match args.faults.expired {
         true => keys::issue_expired(app, &user.id, KEY_NAME).await,
         false => keys::issue(app, &user.id, &new).await,

@@ -4,7 +4,7 @@
 use tollgate_protocol::KeyHash;
 use zeroize::Zeroizing;
 
-use super::{Timestamp, UserId};
+use super::{Rate, Timestamp, UserId};
 
 /// Longest name of a key.
 pub const MAX_NAME_CHARS: usize = 100;
@@ -56,10 +56,15 @@ pub struct ApiKey {
     pub name: String,
     /// SHA-256 of the whole key.
     pub hash: KeyHash,
-    /// The last four characters, by which its owner tells keys apart.
+    /// The first characters, `sk_` and four of its 40 random ones: by them its owner, and who finds it in a log, tells
+    /// it from others. Empty for imported keys.
+    pub prefix: String,
+    /// The last four characters; empty for imported keys.
     pub last_four: String,
     /// What it may do.
     pub scopes: Vec<Scope>,
+    /// How often it may be used, beside the limits of its owner and of the routes.
+    pub rate: Option<Rate>,
     /// When it was issued.
     pub created_at: Timestamp,
     /// From when on it is refused.
@@ -68,6 +73,15 @@ pub struct ApiKey {
     pub revoked_at: Option<Timestamp>,
     /// When it was last used.
     pub last_used_at: Option<Timestamp>,
+}
+
+/// Which keys are looked for; `None` asks for any.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct KeyFilter {
+    /// Whose they are.
+    pub user_id: Option<UserId>,
+    /// The id, or how the key begins (its [prefix](ApiKey::prefix)).
+    pub text: Option<String>,
 }
 
 /// Whether a key may be used.

@@ -4,12 +4,16 @@ mod api_key;
 pub mod audit;
 mod change;
 mod email;
+mod page;
+mod rate;
 mod time;
 mod user;
 
-pub use api_key::{ApiKey, KeyId, KeyStanding, MAX_NAME_CHARS, MAX_SCOPES, PlainKey, Scope};
+pub use api_key::{ApiKey, KeyFilter, KeyId, KeyStanding, MAX_NAME_CHARS, MAX_SCOPES, PlainKey, Scope};
 pub use audit::{Actor, AuditEntry, Stamp};
 pub use change::{FeedEntry, Happening};
 pub use email::Email;
+pub use page::PageKey;
+pub use rate::{Rate, RateFault};
 pub use time::Timestamp;
-pub use user::{ClerkIdentity, FIRST_TOKENS, Role, Subscription, User, UserId, UserPatch};
+pub use user::{ClerkIdentity, FIRST_TOKENS, Revision, Role, Subscription, User, UserFilter, UserId, UserPatch};

@@ -1,6 +1,7 @@
 //! A user, whole. It must not know how one is found or kept.
 
 use serde_json::{Map, Value};
+use sha2::{Digest as _, Sha256};
 
 use super::{Email, Timestamp};
 use crate::config::Secret;
@@ -167,6 +168,18 @@ impl User {
         }
     }
 
+    /// The revision of this state.
+    pub fn revision(&self) -> Revision {
+        let state = format!("{} {}", self.updated_at.millis(), super::audit::user(self));
+        let hash = Sha256::digest(state.as_bytes());
+        Revision(hash.iter().take(12).map(|byte| format!("{byte:02x}")).collect())
+    }
+
+    /// Whether this is an administrator who can act.
+    pub fn is_acting_admin(&self) -> bool {
+        self.role == Role::Admin && self.is_active
+    }
+
     /// Whether a Clerk user who has proved to own this account's address may take it over: never an account whose own
     /// address was not proved (someone else may have registered it in advance), never one that is linked, never an admin.
     pub fn may_be_linked(&self) -> bool {
@@ -174,15 +187,76 @@ impl User {
     }
 }
 
-/// What to change about a user; `None` leaves it.
-#[derive(Debug, Clone, Default)]
+/// What to change about a user; `None` leaves a member as it is, `Some(None)` takes it away.
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct UserPatch {
     /// Display name.
-    pub name: Option<String>,
+    pub name: Option<Option<String>>,
     /// What the user is.
     pub role: Option<Role>,
     /// Whether the account may be used.
     pub is_active: Option<bool>,
     /// What the user pays for.
+    pub subscription: Option<Subscription>,
+    /// Most tokens in a month.
+    pub monthly_limit: Option<Option<i64>>,
+    /// About the user.
+    pub bio: Option<Option<String>>,
+    /// The user's site.
+    pub website: Option<Option<String>>,
+    /// Address of a picture.
+    pub profile_image: Option<Option<String>>,
+    /// Addresses by network; the new map takes the place of the former one.
+    pub social_links: Option<Map<String, Value>>,
+}
+
+impl UserPatch {
+    /// Changes a user at this moment.
+    pub fn apply(self, user: &mut User, at: Timestamp) {
+        fn set<T>(member: &mut T, value: Option<T>) {
+            if let Some(value) = value {
+                *member = value;
+            }
+        }
+        set(&mut user.name, self.name);
+        set(&mut user.role, self.role);
+        set(&mut user.is_active, self.is_active);
+        set(&mut user.subscription, self.subscription);
+        set(&mut user.monthly_limit, self.monthly_limit);
+        set(&mut user.bio, self.bio);
+        set(&mut user.website, self.website);
+        set(&mut user.profile_image, self.profile_image);
+        set(&mut user.social_links, self.social_links);
+        user.updated_at = at;
+    }
+}
+
+/// Names one state of a user's record, so that a change can say which state it was made for. Tokens and the time of the
+/// last sign-in are not part of it: they change by themselves.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Revision(String);
+
+impl Revision {
+    /// Takes a revision over, as a client hands it back.
+    pub fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+
+    /// The revision.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// Which users are looked for; `None` asks for any.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct UserFilter {
+    /// The id, the Clerk id, or how the e-mail address begins (in lower case).
+    pub text: Option<String>,
+    /// What they are.
+    pub role: Option<Role>,
+    /// Whether their accounts may be used.
+    pub is_active: Option<bool>,
+    /// What they pay for.
     pub subscription: Option<Subscription>,
 }

@@ -58,6 +58,10 @@ catalogue! {
     ScopeExceeded = "scope_exceeded", 403, "Scope exceeded", "An API key cannot issue a key that may do more than itself.";
     NotFound = "not_found", 404, "Not found", "There is no such thing here.";
     MethodNotAllowed = "method_not_allowed", 405, "Method not allowed", "This path does not have this method; 'Allow' lists those it has.";
+    LastAdmin = "last_admin", 409, "Last administrator", "Nobody would be left who can act as an administrator. Make somebody else one first.";
+    Changed = "changed_meanwhile", 412, "Changed meanwhile", "It has changed since it was read. Read it again, then decide.";
+    AdminRequired = Code::RoleRequired.as_str(), Code::RoleRequired.status(), Code::RoleRequired.title(), Code::RoleRequired.detail();
+    ScopeRequired = Code::ScopeRequired.as_str(), Code::ScopeRequired.status(), Code::ScopeRequired.title(), Code::ScopeRequired.detail();
     Conflict = "conflict", 409, "Conflict", "The request contradicts what is there. Try again.";
     LimitReached = "limit_reached", 409, "Limit reached", "There are as many as there may be. Remove one first.";
     BodyTooLarge = "body_too_large", 413, "Body too large", "The body may have 16 KiB.";
@@ -152,6 +156,8 @@ impl From<ServiceError> for Refusal {
             ServiceError::NotFound => Self::new(ApiCode::NotFound),
             ServiceError::Invalid(faults) => Self::invalid(faults.into_iter().map(named).collect()),
             ServiceError::LimitReached(_) => Self::new(ApiCode::LimitReached),
+            ServiceError::Changed => Self::new(ApiCode::Changed),
+            ServiceError::LastAdmin => Self::new(ApiCode::LastAdmin),
             ServiceError::Conflict(what) => {
                 tracing::warn!(what, "conflict");
                 Self::new(ApiCode::Conflict)

@@ -14,6 +14,12 @@ pub enum ServiceError {
     /// There are too many already.
     #[error("limit reached: {0}")]
     LimitReached(&'static str),
+    /// It was meant for another state of the record than the one there is.
+    #[error("it has changed meanwhile")]
+    Changed,
+    /// Nobody would be left who can act as an administrator.
+    #[error("the last administrator cannot be removed")]
+    LastAdmin,
     /// It contradicts what is there.
     #[error("conflict: {0}")]
     Conflict(&'static str),

@@ -1,22 +1,29 @@
-//! API keys: issue, list, revoke. A plain key is made here and handed out once; it must not be kept or logged.
+//! API keys: issue, list, rotate, revoke, import. A plain key is made here and handed out once; it must not be kept or logged.
 
 use std::collections::BTreeSet;
 
 use sha2::{Digest as _, Sha256};
 use tollgate_protocol::{KeyHash, api_key};
 
-use super::{InputFault, ServiceError};
+use super::{InputFault, ServiceError, page};
 use crate::{
     app::App,
-    domain::{ApiKey, KeyId, MAX_NAME_CHARS, MAX_SCOPES, PlainKey, Scope, Timestamp, UserId},
+    domain::{
+        ApiKey, KeyFilter, KeyId, MAX_NAME_CHARS, MAX_SCOPES, PageKey, PlainKey, Rate, RateFault, Scope, Timestamp,
+        UserId,
+    },
     random,
-    store::StoreError,
+    store::{Conflict, StoreError},
 };
 
 /// Most keys of one user that are not revoked.
 pub const MAX_KEYS: u64 = 100;
 /// Farthest end of a key, from now: ten years.
 const MAX_LIFE_SECONDS: i64 = 10 * 366 * 24 * 3600;
+/// Longest time for which a rotated key goes on.
+const MAX_OVERLAP_SECONDS: i64 = 30 * 24 * 3600;
+/// Characters of a key that are kept to tell it by: `sk_` and four more.
+const PREFIX_CHARS: usize = 7;
 
 /// A key to be issued.
 #[derive(Debug, Clone, Default)]
@@ -27,6 +34,15 @@ pub struct NewKey {
     pub scopes: Vec<String>,
     /// From when on it is refused.
     pub expires_at: Option<Timestamp>,
+    /// How often it may be used, as [`Rate`] is written.
+    pub rate: Option<String>,
+}
+
+/// What [`check`] has found to be good.
+struct Checked {
+    name: String,
+    scopes: Vec<Scope>,
+    rate: Option<Rate>,
 }
 
 /// A key that was issued: the only moment at which the plain key is there.
@@ -45,8 +61,8 @@ pub struct Issued {
 /// no such user.
 pub async fn issue(app: &App, user: &UserId, new: &NewKey) -> Result<Issued, ServiceError> {
     let now = app.clock.now();
-    let (name, scopes) = check(new, now).map_err(ServiceError::Invalid)?;
-    store_key(app, user, name, scopes, new.expires_at, now).await
+    let checked = check(new, now).map_err(ServiceError::Invalid)?;
+    store_key(app, user, checked, new.expires_at, now).await
 }
 
 /// Issues a key that has expired already: what a client sees when a key's time is over can be tried with it.
@@ -56,39 +72,131 @@ pub async fn issue(app: &App, user: &UserId, new: &NewKey) -> Result<Issued, Ser
 pub async fn issue_expired(app: &App, user: &UserId, name: &str) -> Result<Issued, ServiceError> {
     let now = app.clock.now();
     let new = NewKey { name: name.to_owned(), ..NewKey::default() };
-    let (name, scopes) = check(&new, now).map_err(ServiceError::Invalid)?;
-    store_key(app, user, name, scopes, Some(now.plus_seconds(-1)), now).await
+    let checked = check(&new, now).map_err(ServiceError::Invalid)?;
+    store_key(app, user, checked, Some(now.plus_seconds(-1)), now).await
 }
 
 async fn store_key(
     app: &App,
     user: &UserId,
-    name: String,
-    scopes: Vec<Scope>,
+    checked: Checked,
     expires_at: Option<Timestamp>,
     now: Timestamp,
 ) -> Result<Issued, ServiceError> {
     if app.store.count_keys(user).await? >= MAX_KEYS {
         return Err(ServiceError::LimitReached("a user may have 100 keys; revoke one first"));
     }
+    let issued = make(user, checked, expires_at, now)?;
+    match app.store.insert_key(&issued.key, &app.stamp()).await {
+        Ok(()) => Ok(issued),
+        Err(StoreError::NotFound) => Err(ServiceError::NotFound),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn make(
+    user: &UserId,
+    checked: Checked,
+    expires_at: Option<Timestamp>,
+    now: Timestamp,
+) -> Result<Issued, ServiceError> {
     let plain = generate()?;
     let key = ApiKey {
         id: KeyId::new(random::id("key_")?),
         user_id: user.clone(),
-        name,
+        name: checked.name,
         hash: hash(plain.expose()),
+        prefix: plain.expose().chars().take(PREFIX_CHARS).collect(),
         last_four: plain.expose().chars().skip(api_key::LENGTH.saturating_sub(4)).collect(),
-        scopes,
+        scopes: checked.scopes,
+        rate: checked.rate,
         created_at: now,
         expires_at,
         revoked_at: None,
         last_used_at: None,
     };
-    match app.store.insert_key(&key, &app.stamp()).await {
-        Ok(()) => Ok(Issued { key, plain }),
+    Ok(Issued { key, plain })
+}
+
+/// Issues a key that takes the place of another: the same name, scopes, rate and life; the former one goes on for
+/// `overlap_seconds`, so that its holders can change over.
+///
+/// # Errors
+/// [`ServiceError::NotFound`] where the user has no such key, [`ServiceError::Conflict`] where it has ended,
+/// [`ServiceError::Invalid`] where the overlap is longer than thirty days, [`ServiceError::LimitReached`].
+pub async fn rotate(app: &App, user: &UserId, old: &KeyId, overlap_seconds: i64) -> Result<Issued, ServiceError> {
+    let now = app.clock.now();
+    if !(0..=MAX_OVERLAP_SECONDS).contains(&overlap_seconds) {
+        let problem = "must be between 0 and 2592000 (thirty days)";
+        return Err(ServiceError::Invalid(vec![InputFault { field: "overlap_seconds", problem }]));
+    }
+    let former = app.store.key(old).await?.filter(|key| key.user_id == *user).ok_or(ServiceError::NotFound)?;
+    if app.store.count_keys(user).await? >= MAX_KEYS {
+        return Err(ServiceError::LimitReached("a user may have 100 keys; revoke one first"));
+    }
+    // A key that was to end keeps its length of life.
+    let expires_at = former.expires_at.map(|end| {
+        Timestamp::from_millis(now.millis().saturating_add(end.millis().saturating_sub(former.created_at.millis())))
+    });
+    let checked = Checked { name: former.name, scopes: former.scopes, rate: former.rate };
+    let issued = make(user, checked, expires_at, now)?;
+    match app.store.rotate_key(old, &issued.key, now.plus_seconds(overlap_seconds), &app.stamp()).await {
+        Ok(()) => Ok(issued),
         Err(StoreError::NotFound) => Err(ServiceError::NotFound),
+        Err(StoreError::Conflict(Conflict::KeyEnded)) => Err(ServiceError::Conflict("the key has ended")),
         Err(error) => Err(error.into()),
     }
+}
+
+/// Takes over a key that was issued before Tollgate, by its hash. It is accepted only where `accept_imported_keys` is on.
+///
+/// # Errors
+/// As [`issue`]; [`ServiceError::Conflict`] where the hash is there already.
+pub async fn import(app: &App, user: &UserId, hash: KeyHash, new: &NewKey) -> Result<ApiKey, ServiceError> {
+    let now = app.clock.now();
+    let checked = check(new, now).map_err(ServiceError::Invalid)?;
+    let key = ApiKey {
+        id: KeyId::new(random::id("key_")?),
+        user_id: user.clone(),
+        name: checked.name,
+        hash,
+        prefix: String::new(),
+        last_four: String::new(),
+        scopes: checked.scopes,
+        rate: checked.rate,
+        created_at: now,
+        expires_at: new.expires_at,
+        revoked_at: None,
+        last_used_at: None,
+    };
+    match app.store.insert_key(&key, &app.stamp()).await {
+        Ok(()) => Ok(key),
+        Err(StoreError::NotFound) => Err(ServiceError::NotFound),
+        Err(StoreError::Conflict(Conflict::KeyHash)) => Err(ServiceError::Conflict("the key is there already")),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// The key of an id, whosever it is, revoked or not.
+///
+/// # Errors
+/// [`ServiceError::NotFound`], or the store fails.
+pub async fn get(app: &App, id: &KeyId) -> Result<ApiKey, ServiceError> {
+    app.store.key(id).await?.ok_or(ServiceError::NotFound)
+}
+
+/// One page of keys, revoked ones too, newest first, and where the next one begins.
+///
+/// # Errors
+/// The store fails.
+pub async fn search(
+    app: &App,
+    filter: &KeyFilter,
+    after: Option<&PageKey>,
+    limit: usize,
+) -> Result<(Vec<ApiKey>, Option<PageKey>), ServiceError> {
+    let found = app.store.keys(filter, after, limit.saturating_add(1)).await?;
+    Ok(page(found, limit, |key| PageKey { at: key.created_at, id: key.id.as_str().to_owned() }))
 }
 
 /// The keys of a user that are not revoked, oldest first.
@@ -122,7 +230,7 @@ fn generate() -> Result<PlainKey, ServiceError> {
     api_key::assemble(&numbers).map(PlainKey::new).ok_or(ServiceError::Conflict("the key could not be put together"))
 }
 
-fn check(new: &NewKey, now: Timestamp) -> Result<(String, Vec<Scope>), Vec<InputFault>> {
+fn check(new: &NewKey, now: Timestamp) -> Result<Checked, Vec<InputFault>> {
     let mut faults = Vec::new();
     let mut fault = |field, problem| faults.push(InputFault { field, problem });
     let name = new.name.trim();
@@ -142,8 +250,20 @@ fn check(new: &NewKey, now: Timestamp) -> Result<(String, Vec<Scope>), Vec<Input
     if new.expires_at.is_some_and(|end| end <= now || end > now.plus_seconds(MAX_LIFE_SECONDS)) {
         fault("expires_at", "must be in the future, within ten years");
     }
+    let rate = match new.rate.as_deref().map(str::parse::<Rate>).transpose() {
+        Ok(rate) => rate,
+        Err(RateFault) => {
+            faults.push(InputFault {
+                field: "rate",
+                problem: "must be such as 60/min or 600/min burst 100 (s, min, h, day)",
+            });
+            None
+        }
+    };
     match scopes {
-        Some(scopes) if faults.is_empty() => Ok((name.to_owned(), scopes.into_iter().collect())),
+        Some(scopes) if faults.is_empty() => {
+            Ok(Checked { name: name.to_owned(), scopes: scopes.into_iter().collect(), rate })
+        }
         _ => Err(faults),
     }
 }

@@ -6,7 +6,21 @@ pub mod key_sets;
 pub mod keys;
 pub mod policy;
 pub mod policy_file;
+mod profile;
 pub mod resolve;
 pub mod users;
 
 pub use error::{InputFault, ServiceError};
+
+use crate::domain::PageKey;
+
+/// Most records of one page of a list.
+pub const MAX_PAGE: usize = 200;
+
+/// Cuts a list, of which one more than `limit` was asked for, into a page and the place where the next one begins.
+fn page<T>(mut found: Vec<T>, limit: usize, key: impl Fn(&T) -> PageKey) -> (Vec<T>, Option<PageKey>) {
+    let more = found.len() > limit;
+    found.truncate(limit);
+    let next = found.last().filter(|_| more).map(key);
+    (found, next)
+}

@@ -1,9 +1,9 @@
 //! Users, as commands and the API use them. It must not know how a credential was checked.
 
-use super::{InputFault, ServiceError};
+use super::{InputFault, ServiceError, page, profile};
 use crate::{
     app::App,
-    domain::{Email, User, UserId, UserPatch},
+    domain::{Email, PageKey, Revision, User, UserFilter, UserId, UserPatch},
     random,
     store::{Conflict, StoreError},
 };
@@ -69,15 +69,41 @@ pub async fn ensure(app: &App, email: &str, email_verified: bool, name: Option<&
     }
 }
 
-/// Changes a user; every Envoy hears of it.
+/// Changes a user; every Envoy hears of it. `expected` names the state that the change was made for.
 ///
 /// # Errors
-/// [`ServiceError::NotFound`], or the store fails.
-pub async fn update(app: &App, id: &UserId, patch: &UserPatch) -> Result<User, ServiceError> {
-    match app.store.update_user(id, patch, &app.stamp()).await {
+/// [`ServiceError::Invalid`] with every fault, [`ServiceError::NotFound`], [`ServiceError::Changed`] where the user has
+/// changed since, [`ServiceError::LastAdmin`], or the store fails.
+pub async fn update(
+    app: &App,
+    id: &UserId,
+    patch: &UserPatch,
+    expected: Option<&Revision>,
+) -> Result<User, ServiceError> {
+    let faults = profile::faults(patch);
+    if !faults.is_empty() {
+        return Err(ServiceError::Invalid(faults));
+    }
+    match app.store.update_user(id, patch, expected, &app.stamp()).await {
         Err(StoreError::NotFound) => Err(ServiceError::NotFound),
+        Err(StoreError::Conflict(Conflict::Revision)) => Err(ServiceError::Changed),
+        Err(StoreError::Conflict(Conflict::LastAdmin)) => Err(ServiceError::LastAdmin),
         other => Ok(other?),
     }
+}
+
+/// One page of users, newest first, and where the next one begins.
+///
+/// # Errors
+/// The store fails.
+pub async fn search(
+    app: &App,
+    filter: &UserFilter,
+    after: Option<&PageKey>,
+    limit: usize,
+) -> Result<(Vec<User>, Option<PageKey>), ServiceError> {
+    let found = app.store.users(filter, after, limit.saturating_add(1)).await?;
+    Ok(page(found, limit, |user| PageKey { at: user.created_at, id: user.id.as_str().to_owned() }))
 }
 
 fn parse_email(text: &str) -> Result<Email, ServiceError> {

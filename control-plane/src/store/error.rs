@@ -43,6 +43,15 @@ pub enum Conflict {
     /// Another key has this hash.
     #[error("the key is there already")]
     KeyHash,
+    /// The record has changed since it was read.
+    #[error("it has changed meanwhile")]
+    Revision,
+    /// Nobody would be left who can act as an administrator.
+    #[error("the last administrator cannot be removed")]
+    LastAdmin,
+    /// The key is revoked or has expired.
+    #[error("the key has ended")]
+    KeyEnded,
     /// The account may not be linked (any more).
     #[error("the account may not be linked")]
     NotLinkable,

@@ -16,7 +16,10 @@ pub use error::{Cause, Conflict, StoreError};
 
 use crate::{
     config::StoreLocation,
-    domain::{ApiKey, AuditEntry, ClerkIdentity, Email, FeedEntry, KeyId, Stamp, Timestamp, User, UserId, UserPatch},
+    domain::{
+        ApiKey, AuditEntry, ClerkIdentity, Email, FeedEntry, KeyFilter, KeyId, PageKey, Revision, Stamp, Timestamp,
+        User, UserFilter, UserId, UserPatch,
+    },
 };
 
 /// Everything a store does.
@@ -48,8 +51,19 @@ pub trait UserStore: Send + Sync {
         stamp: &Stamp,
     ) -> Result<(User, Cursor), StoreError>;
 
-    /// Changes a user. [`StoreError::NotFound`] where there is none.
-    async fn update_user(&self, id: &UserId, patch: &UserPatch, stamp: &Stamp) -> Result<User, StoreError>;
+    /// Changes a user. [`StoreError::NotFound`] where there is none; [`Conflict::Revision`] where `expected` names
+    /// another state than the one there is; [`Conflict::LastAdmin`] where nobody would be left who can act as an
+    /// administrator, whatever others change at the same moment.
+    async fn update_user(
+        &self,
+        id: &UserId,
+        patch: &UserPatch,
+        expected: Option<&Revision>,
+        stamp: &Stamp,
+    ) -> Result<User, StoreError>;
+
+    /// Users, newest first, at most `limit`, after the place where an earlier page ended.
+    async fn users(&self, filter: &UserFilter, after: Option<&PageKey>, limit: usize) -> Result<Vec<User>, StoreError>;
 }
 
 /// API keys. Each change writes its line of the feed and its entry in the log of changes in the same transaction.
@@ -64,8 +78,19 @@ pub trait KeyStore: Send + Sync {
     /// The keys of a user, oldest first, without the revoked ones.
     async fn keys_of(&self, user: &UserId) -> Result<Vec<ApiKey>, StoreError>;
 
+    /// The key of an id, revoked or not.
+    async fn key(&self, id: &KeyId) -> Result<Option<ApiKey>, StoreError>;
+
+    /// Keys, revoked ones too, newest first, at most `limit`, after the place where an earlier page ended.
+    async fn keys(&self, filter: &KeyFilter, after: Option<&PageKey>, limit: usize) -> Result<Vec<ApiKey>, StoreError>;
+
     /// How many keys a user has that are not revoked.
     async fn count_keys(&self, user: &UserId) -> Result<u64, StoreError>;
+
+    /// Adds `new` and lets the key `old` of the same user end at `ends` (earlier, where it ends earlier by itself), in
+    /// one step. [`StoreError::NotFound`] where the user has no such key, [`Conflict::KeyEnded`] where it is revoked or
+    /// has expired.
+    async fn rotate_key(&self, old: &KeyId, new: &ApiKey, ends: Timestamp, stamp: &Stamp) -> Result<(), StoreError>;
 
     /// Revokes a key of this user. [`StoreError::NotFound`] where the user has no such key; revoking twice is fine and
     /// keeps the first time.

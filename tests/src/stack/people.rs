@@ -44,7 +44,7 @@ impl Stack {
     /// If it cannot be issued.
     pub async fn api_key(&self, user: &User, scopes: &[&str]) -> Issued {
         let scopes = scopes.iter().map(|&scope| scope.to_owned()).collect();
-        let new = NewKey { name: "test".to_owned(), scopes, expires_at: None };
+        let new = NewKey { name: "test".to_owned(), scopes, expires_at: None, rate: None };
         keys::issue(&self.app, &user.id, &new).await.expect("a key")
     }
 

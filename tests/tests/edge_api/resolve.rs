@@ -36,7 +36,7 @@ async fn api_keys_in_every_standing() {
     let server = Server::plain().await;
     let app = server.other_process().await;
     let ada = user(&app, "ada@example.com", true).await;
-    let new = NewKey { name: "ci".into(), scopes: vec!["b".into(), "a:read".into()], expires_at: None };
+    let new = NewKey { name: "ci".into(), scopes: vec!["b".into(), "a:read".into()], expires_at: None, rate: None };
     let good = keys::issue(&app, &ada.id, &new).await.expect("a key");
     let expired = keys::issue_expired(&app, &ada.id, "old").await.expect("a key");
 
@@ -49,7 +49,9 @@ async fn api_keys_in_every_standing() {
 
     assert_eq!(server.resolve(key_question(KeyHash([7; 32]))).await, Outcome::Refused(Code::ApiKeyUnknown));
     assert_eq!(server.resolve(key_question(expired.key.hash)).await, Outcome::Refused(Code::ApiKeyExpired));
-    users::update(&app, &ada.id, &UserPatch { is_active: Some(false), ..UserPatch::default() }).await.expect("changed");
+    users::update(&app, &ada.id, &UserPatch { is_active: Some(false), ..UserPatch::default() }, None)
+        .await
+        .expect("changed");
     let inactive = identity(server.resolve(key_question(good.key.hash)).await);
     assert!(!inactive.is_active, "the edge refuses it, and knows whom");
     keys::revoke(&app, &ada.id, &good.key.id).await.expect("revoked");
@@ -101,7 +103,7 @@ async fn linking_needs_proof_on_both_sides() {
     user(&app, "unproved@x.y", false).await;
     let admin = user(&app, "admin@x.y", true).await;
     let patch = UserPatch { role: Some(Role::Admin), ..UserPatch::default() };
-    users::update(&app, &admin.id, &patch).await.expect("changed");
+    users::update(&app, &admin.id, &patch, None).await.expect("changed");
 
     let refused = |code| Outcome::Refused(code);
     let ask = |subject: &'static str, email: &'static str, verified| {

@@ -105,7 +105,7 @@ async fn a_deactivated_user_is_refused_within_a_second() {
     }
     for (is_active, expect) in [(false, Err(Code::UserInactive)), (true, Ok(()))] {
         let patch = UserPatch { is_active: Some(is_active), ..UserPatch::default() };
-        users::update(stack.app(), &user.id, &patch).await.unwrap();
+        users::update(stack.app(), &user.id, &patch, None).await.unwrap();
         for (what, request) in [("an API key", &by_key), ("a token", &by_token)] {
             let took = everywhere(&stack, "the change is in force", SECOND, request, expect).await;
             println!("is_active = {is_active} reached every worker of Envoy, for {what}, in {took:?}");

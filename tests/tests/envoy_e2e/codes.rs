@@ -109,11 +109,11 @@ async fn ways(stack: &Stack) -> Vec<(Code, Request)> {
     ]);
     let boss = stack.user("boss@example.com").await;
     let admin = UserPatch { role: Some(Role::Admin), ..UserPatch::default() };
-    users::update(stack.app(), &boss.id, &admin).await.unwrap();
+    users::update(stack.app(), &boss.id, &admin, None).await.unwrap();
 
     let gone = stack.user("gone@example.com").await;
     let inactive = UserPatch { is_active: Some(false), ..UserPatch::default() };
-    users::update(stack.app(), &gone.id, &inactive).await.unwrap();
+    users::update(stack.app(), &gone.id, &inactive, None).await.unwrap();
     ways.push((UserInactive, api().bearer(&stack.legacy_jwt(gone.id.as_str()))));
     ways.push((UserInactive, api().api_key(stack.api_key(&gone, &[]).await.plain.expose())));
     ways

@@ -33,8 +33,8 @@ pub(crate) async fn every_change_is_told_once_and_in_order(place: &Place) {
     let key = key("k", "alice", 1);
     store.insert_user(&alice, &BY).await.expect("inserted");
     store.insert_key(&key, &BY).await.expect("inserted");
-    let named = UserPatch { name: Some("Alice".into()), ..UserPatch::default() };
-    store.update_user(&alice.id, &named, &BY).await.expect("updated");
+    let named = UserPatch { name: Some(Some("Alice".into())), ..UserPatch::default() };
+    store.update_user(&alice.id, &named, None, &BY).await.expect("updated");
     store.link_clerk(&Email::new("alice@x.y").expect("an address"), &clerk("c"), &BY).await.expect("linked");
     store.revoke_key(&alice.id, &key.id, &BY).await.expect("revoked");
     store.revoke_key(&alice.id, &key.id, &BY).await.expect("revoked again, which is no news");
@@ -54,7 +54,7 @@ pub(crate) async fn what_failed_is_not_told(place: &Place) {
     assert_eq!(since(&store, &head).await, [], "the change that returned is behind the head");
     store.insert_user(&with_email("2", "a@b.c"), &BY).await.expect_err("taken");
     store.insert_key(&key("k", "nobody", 1), &BY).await.expect_err("no such user");
-    store.update_user(&UserId::new("3"), &UserPatch::default(), &BY).await.expect_err("no such user");
+    store.update_user(&UserId::new("3"), &UserPatch::default(), None, &BY).await.expect_err("no such user");
     // What comes after it is told after it: had the failures been told, they would stand before this.
     let told = user("told");
     store.insert_user(&told, &BY).await.expect("inserted");

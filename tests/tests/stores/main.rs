@@ -1,6 +1,7 @@
 //! Every kind of store against the same suite: SQLite, each test in a folder of its own, and a real MongoDB, each test
 //! in a database of its own. What only one of them promises is in a module of its own.
 
+mod admin;
 mod feed;
 mod records;
 mod sqlite_only;
@@ -62,6 +63,11 @@ suite! {
     records::a_secret_is_made_once;
     records::key_sets_are_kept;
     records::every_change_leaves_an_entry_and_no_secret;
+    admin::users_are_found_in_pages;
+    admin::a_change_for_another_state_is_refused;
+    admin::the_last_administrator_stays;
+    admin::keys_are_found_in_pages;
+    admin::rotation_adds_one_and_ends_the_other;
     feed::every_change_is_told_once_and_in_order;
     feed::what_failed_is_not_told;
     feed::pages_follow_each_other;

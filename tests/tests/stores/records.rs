@@ -47,7 +47,9 @@ pub(crate) fn key(id: &str, user: &str, byte: u8) -> ApiKey {
         user_id: UserId::new(user),
         name: "laptop".into(),
         hash: KeyHash([byte; 32]),
+        prefix: "sk_abcd".into(),
         last_four: "abcd".into(),
+        rate: Some("60/min burst 5".parse().expect("a rate")),
         scopes: ["a:read", "b"].iter().map(|text| Scope::new(text).expect("a scope")).collect(),
         created_at: NOW,
         expires_at: Some(NOW.plus_seconds(60)),
@@ -56,7 +58,7 @@ pub(crate) fn key(id: &str, user: &str, byte: u8) -> ApiKey {
     }
 }
 
-fn conflict<T: std::fmt::Debug>(result: Result<T, StoreError>) -> Conflict {
+pub(crate) fn conflict<T: std::fmt::Debug>(result: Result<T, StoreError>) -> Conflict {
     match result {
         Err(StoreError::Conflict(conflict)) => conflict,
         other => panic!("no conflict: {other:?}"),
@@ -164,12 +166,12 @@ pub(crate) async fn a_patch_changes_what_it_names(place: &Place) {
     let before = with_email("1", "a@b.c");
     store.insert_user(&before, &BY).await.expect("inserted");
     let patch = UserPatch { is_active: Some(false), role: Some(Role::Admin), ..UserPatch::default() };
-    let after = store.update_user(&before.id, &patch, &by(5)).await.expect("updated");
+    let after = store.update_user(&before.id, &patch, None, &by(5)).await.expect("updated");
     let mut expected = before.clone();
     (expected.is_active, expected.role, expected.updated_at) = (false, Role::Admin, NOW.plus_seconds(5));
     assert_eq!(shown(&after), shown(&expected));
     assert_eq!(shown(&store.user(&before.id).await.expect("read").expect("there")), shown(&expected));
-    let missing = store.update_user(&UserId::new("2"), &patch, &BY).await;
+    let missing = store.update_user(&UserId::new("2"), &patch, None, &BY).await;
     assert!(matches!(missing, Err(StoreError::NotFound)));
 }
 
@@ -246,7 +248,7 @@ pub(crate) async fn every_change_leaves_an_entry_and_no_secret(place: &Place) {
     store.insert_user(&alice, &BY).await.expect("inserted");
     let patch = UserPatch { role: Some(Role::Developer), ..UserPatch::default() };
     let command = Stamp { actor: Actor::User(UserId::new("boss")), request_id: Some("r-1".into()), ..by(1) };
-    store.update_user(&alice.id, &patch, &command).await.expect("updated");
+    store.update_user(&alice.id, &patch, None, &command).await.expect("updated");
     store.insert_key(&key("k", "alice", 1), &by(2)).await.expect("inserted");
     store.revoke_key(&alice.id, &KeyId::new("k"), &by(3)).await.expect("revoked");
     store.revoke_key(&alice.id, &KeyId::new("k"), &by(4)).await.expect("revoked again, which changes nothing");

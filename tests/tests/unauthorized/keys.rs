@@ -123,7 +123,7 @@ async fn an_account_that_is_closed_or_gone_is_refused_at_once() {
     let mut gone = world.adas_claims();
     gone["sub"] = json!("usr_gone");
     let closed = UserPatch { is_active: Some(false), ..UserPatch::default() };
-    users::update(&world.app, &world.ada.id, &closed).await.expect("changed");
+    users::update(&world.app, &world.ada.id, &closed, None).await.expect("changed");
     for (claims, status, code) in [(gone, 401, "user_unknown"), (world.adas_claims(), 403, "user_inactive")] {
         let path = format!("/api/keys/{}", world.adas_key.key.id.as_str());
         for (method, path) in [("GET", "/api/me"), ("GET", "/api/keys"), ("DELETE", &path)] {

@@ -50,7 +50,7 @@ impl World {
         let signer = Signer::new(sync.settings.and_then(|settings| settings.assertion).expect("an assertion key"));
         let ada = users::ensure(&app, "ada@example.com", true, Some("Ada")).await.expect("a user");
         let bob = users::ensure(&app, "bob@example.com", true, Some("Bob")).await.expect("a user");
-        let new = NewKey { name: "laptop".into(), scopes: vec!["a:read".into()], expires_at: None };
+        let new = NewKey { name: "laptop".into(), scopes: vec!["a:read".into()], expires_at: None, rate: None };
         let adas_key = issue(&app, &ada.id, &new).await.expect("a key");
         let bobs_key = issue(&app, &bob.id, &new).await.expect("a key");
         Self { running, app, signer, ada, bob, adas_key, bobs_key, _folder: folder }

@@ -6,7 +6,10 @@ use tollgate_protocol::KeyHash;
 use super::values::{Members, bson_object, date};
 use crate::{
     config::Secret,
-    domain::{ApiKey, ClerkIdentity, Email, FIRST_TOKENS, KeyId, Role, Scope, Subscription, Timestamp, User, UserId},
+    domain::{
+        ApiKey, ClerkIdentity, Email, FIRST_TOKENS, KeyId, Role, Scope, Subscription, Timestamp, User, UserId,
+        UserPatch,
+    },
     store::StoreError,
 };
 
@@ -51,6 +54,37 @@ pub(super) fn from_user(user: &User) -> Document {
     ];
     document.extend(present(texts.chain(others)));
     document
+}
+
+/// The update that a patch asks for: what is taken away has no member afterwards.
+pub(super) fn from_patch(patch: &UserPatch, at: Timestamp) -> Document {
+    let (mut set, mut unset) = (doc! { "updated_at": date(at) }, Document::new());
+    let clearable = [
+        ("name", patch.name.clone().map(|text| text.map(Bson::String))),
+        ("bio", patch.bio.clone().map(|text| text.map(Bson::String))),
+        ("website", patch.website.clone().map(|text| text.map(Bson::String))),
+        ("profile_image", patch.profile_image.clone().map(|text| text.map(Bson::String))),
+        ("monthly_limit", patch.monthly_limit.map(|limit| limit.map(Bson::Int64))),
+    ];
+    for (name, value) in clearable {
+        match value {
+            None => {}
+            Some(None) => drop(unset.insert(name, "")),
+            Some(Some(value)) => drop(set.insert(name, value)),
+        }
+    }
+    let others = [
+        ("role", patch.role.map(|role| Bson::from(role.as_str()))),
+        ("is_active", patch.is_active.map(Bson::Boolean)),
+        ("subscription", patch.subscription.map(|subscription| Bson::from(subscription.as_str()))),
+        ("social_links", patch.social_links.as_ref().map(|links| Bson::Document(bson_object(links)))),
+    ];
+    set.extend(present(others.into_iter()));
+    let mut update = doc! { "$set": set };
+    if !unset.is_empty() {
+        update.insert("$unset", unset);
+    }
+    update
 }
 
 fn present<'n>(members: impl Iterator<Item = (&'n str, Option<Bson>)>) -> impl Iterator<Item = (String, Bson)> {
@@ -107,6 +141,7 @@ pub(super) fn from_key(key: &ApiKey, user: Bson) -> Document {
         "user_id": user,
         "name": &key.name,
         "hash": key.hash.to_string(),
+        "prefix": &key.prefix,
         "last_four": &key.last_four,
         "scopes": key.scopes.iter().map(Scope::as_str).collect::<Vec<_>>(),
         "created_at": date(key.created_at),
@@ -114,6 +149,9 @@ pub(super) fn from_key(key: &ApiKey, user: Bson) -> Document {
     };
     let moments = [("expires_at", key.expires_at), ("revoked_at", key.revoked_at), ("last_used_at", key.last_used_at)];
     document.extend(present(moments.into_iter().map(|(name, moment)| (name, moment.map(date)))));
+    if let Some(rate) = key.rate {
+        document.insert("rate", rate.to_string());
+    }
     document
 }
 
@@ -126,12 +164,15 @@ pub(super) fn key(document: Document) -> Result<ApiKey, StoreError> {
         Some(Bson::Array(scopes)) => scopes.iter().map(|scope| scope.as_str().and_then(Scope::new)).collect(),
         Some(_) => None,
     };
+    let rate = from.some_text("rate")?.map_or(Some(None), |text| text.parse().ok().map(Some));
     Ok(ApiKey {
         id: KeyId::new(from.id("_id")?),
         user_id: UserId::new(from.id("user_id")?),
         name: from.text("name")?.unwrap_or_default(),
         hash: hash.ok_or_else(|| from.corrupt("hash"))?,
+        prefix: from.text("prefix")?.unwrap_or_default(),
         last_four: from.text("last_four")?.unwrap_or_default(),
+        rate: rate.ok_or_else(|| from.corrupt("rate"))?,
         scopes: scopes.ok_or_else(|| from.corrupt("scopes"))?,
         created_at: from.moment("created_at")?.unwrap_or(Timestamp::from_millis(0)),
         expires_at: from.moment("expires_at")?,

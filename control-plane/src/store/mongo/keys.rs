@@ -14,8 +14,8 @@ use super::{
     values::{any_id, date},
 };
 use crate::{
-    domain::{self, ApiKey, Happening, KeyId, Stamp, User, UserId},
-    store::{KeyStore, StoreError, UserStore as _},
+    domain::{self, ApiKey, Happening, KeyFilter, KeyId, KeyStanding, PageKey, Stamp, Timestamp, User, UserId},
+    store::{Conflict, KeyStore, StoreError, UserStore as _},
 };
 
 /// The keys of a user that are not revoked. Null is also: not there.
@@ -35,6 +35,36 @@ impl MongoStore {
         bounded(self.api_keys().insert_one(document).session(&mut *session)).await?;
         let after = domain::audit::key(key);
         audit::write(self, session, &stamp.entry("key.issued", key.id.as_str(), None, Some(after))).await
+    }
+
+    /// What has been rotated: the former key.
+    async fn rotate_once(
+        &self,
+        session: &mut ClientSession,
+        old: &KeyId,
+        new: &ApiKey,
+        ends: Timestamp,
+        stamp: &Stamp,
+    ) -> Result<ApiKey, StoreError> {
+        let filter = doc! { "_id": any_id(old.as_str()), "user_id": any_id(new.user_id.as_str()) };
+        let found = bounded(self.api_keys().find_one(filter).session(&mut *session)).await?;
+        let found = found.ok_or(StoreError::NotFound)?;
+        let condition = doc! { "_id": id_of(&found), "revoked_at": Bson::Null };
+        let mut key = documents::key(found)?;
+        if key.standing(stamp.at) != KeyStanding::Good {
+            return Err(StoreError::Conflict(Conflict::KeyEnded));
+        }
+        // The new one first: where there are no transactions, a failure in between leaves two keys, never none.
+        self.insert_key_once(session, new, stamp).await?;
+        let before = domain::audit::key(&key);
+        let ends = key.expires_at.map_or(ends, |by_itself| by_itself.min(ends));
+        key.expires_at = Some(ends);
+        let set = doc! { "$set": { "expires_at": date(ends), "updated_at": date(stamp.at) } };
+        bounded(self.api_keys().update_one(condition, set).session(&mut *session)).await?;
+        let after = domain::audit::key(&key);
+        let entry = stamp.entry("key.rotated", key.id.as_str(), Some(before), Some(after));
+        audit::write(self, session, &entry).await?;
+        Ok(key)
     }
 
     /// The key, and whether it was revoked just now.
@@ -88,6 +118,22 @@ impl KeyStore for MongoStore {
         let found = keys.find(usable_of(user)).sort(doc! { "created_at": 1, "_id": 1 });
         let found: Vec<Document> = bounded(async { found.await?.try_collect().await }).await?;
         found.into_iter().map(documents::key).collect()
+    }
+
+    async fn key(&self, id: &KeyId) -> Result<Option<ApiKey>, StoreError> {
+        let found = bounded(self.api_keys().find_one(doc! { "_id": any_id(id.as_str()) })).await?;
+        found.map(documents::key).transpose()
+    }
+
+    async fn keys(&self, filter: &KeyFilter, after: Option<&PageKey>, limit: usize) -> Result<Vec<ApiKey>, StoreError> {
+        self.search_keys(filter, after, limit).await
+    }
+
+    async fn rotate_key(&self, old: &KeyId, new: &ApiKey, ends: Timestamp, stamp: &Stamp) -> Result<(), StoreError> {
+        let (former, committed) = transaction!(self, |session| self.rotate_once(session, old, new, ends, stamp))?;
+        self.told(committed, Happening::Key(former.hash)).await;
+        self.told(committed, Happening::Key(new.hash)).await;
+        Ok(())
     }
 
     async fn count_keys(&self, user: &UserId) -> Result<u64, StoreError> {

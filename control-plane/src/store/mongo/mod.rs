@@ -11,6 +11,7 @@ mod keys;
 mod poll;
 mod ring;
 mod schema;
+mod search;
 mod tell;
 mod transaction;
 mod users;

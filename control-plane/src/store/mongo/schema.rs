@@ -53,7 +53,7 @@ const COLLECTIONS: &[Collection] = &[
             index("tollgate_email", &[("email", 1)], Kind::UniqueText),
             index("tollgate_clerk", &[("clerk_id", 1), ("clerk_issuer", 1)], Kind::UniqueText),
             index("tollgate_role", &[("role", 1)], Kind::Plain),
-            index("tollgate_created", &[("created_at", 1)], Kind::Plain),
+            index("tollgate_created", &[("created_at", 1), ("_id", 1)], Kind::Plain),
             index("tollgate_updated", &[("updated_at", 1)], Kind::Plain),
         ],
         pre_images: false,
@@ -63,6 +63,7 @@ const COLLECTIONS: &[Collection] = &[
         indexes: &[
             index("tollgate_hash", &[("hash", 1)], Kind::Unique),
             index("tollgate_user", &[("user_id", 1), ("created_at", 1)], Kind::Plain),
+            index("tollgate_created", &[("created_at", 1), ("_id", 1)], Kind::Plain),
             index("tollgate_updated", &[("updated_at", 1)], Kind::Plain),
         ],
         pre_images: true,

@@ -8,12 +8,14 @@ use mongodb::{
 use tollgate_protocol::Cursor;
 
 use super::{
-    MongoStore, audit, bounded, documents, id_of,
+    MongoStore, audit, bounded, documents, id_of, meta,
     transaction::transaction,
     values::{any_id, date},
 };
 use crate::{
-    domain::{self, ClerkIdentity, Email, Happening, Stamp, User, UserId, UserPatch},
+    domain::{
+        self, ClerkIdentity, Email, Happening, PageKey, Revision, Role, Stamp, User, UserFilter, UserId, UserPatch,
+    },
     store::{Conflict, StoreError, UserStore},
 };
 
@@ -105,32 +107,22 @@ impl MongoStore {
         session: &mut ClientSession,
         id: &UserId,
         patch: &UserPatch,
+        expected: Option<&Revision>,
         stamp: &Stamp,
     ) -> Result<User, StoreError> {
         let found = self.existing_user(session, id).await?;
         let found_id = id_of(&found);
         let mut user = documents::user(found)?;
-        let before = domain::audit::user(&user);
-        let mut set = doc! { "updated_at": date(stamp.at) };
-        user.updated_at = stamp.at;
-        if let Some(name) = &patch.name {
-            set.insert("name", name);
-            user.name = Some(name.clone());
+        if expected.is_some_and(|expected| *expected != user.revision()) {
+            return Err(StoreError::Conflict(Conflict::Revision));
         }
-        if let Some(role) = patch.role {
-            set.insert("role", role.as_str());
-            user.role = role;
-        }
-        if let Some(is_active) = patch.is_active {
-            set.insert("is_active", is_active);
-            user.is_active = is_active;
-        }
-        if let Some(subscription) = patch.subscription {
-            set.insert("subscription", subscription.as_str());
-            user.subscription = subscription;
+        let (before, was_admin) = (domain::audit::user(&user), user.is_acting_admin());
+        patch.clone().apply(&mut user, stamp.at);
+        if was_admin && !user.is_acting_admin() {
+            self.another_admin(session, &found_id).await?;
         }
         let users = self.users();
-        let change = users.update_one(doc! { "_id": found_id }, doc! { "$set": set });
+        let change = users.update_one(doc! { "_id": found_id }, documents::from_patch(patch, stamp.at));
         if bounded(change.session(&mut *session)).await?.matched_count == 0 {
             return Err(StoreError::NotFound);
         }
@@ -138,6 +130,17 @@ impl MongoStore {
         let entry = stamp.entry("user.changed", user.id.as_str(), Some(before), Some(after));
         audit::write(self, session, &entry).await?;
         Ok(user)
+    }
+
+    /// Two transactions that take the role from two administrators see each other still there. So both write one
+    /// document, and the later one begins anew.
+    async fn another_admin(&self, session: &mut ClientSession, id: &Bson) -> Result<(), StoreError> {
+        let guard = meta(&self.database);
+        let touch = guard.update_one(doc! { "_id": "admins" }, doc! { "$inc": { "removals": 1 } }).upsert(true);
+        bounded(touch.session(&mut *session)).await?;
+        let acting = doc! { "role": Role::Admin.as_str(), "is_active": { "$ne": false }, "_id": { "$ne": id } };
+        let other = bounded(self.users().find_one(acting).session(session)).await?;
+        other.map(drop).ok_or(StoreError::Conflict(Conflict::LastAdmin))
     }
 }
 
@@ -172,9 +175,18 @@ impl UserStore for MongoStore {
         Ok((user, place))
     }
 
-    async fn update_user(&self, id: &UserId, patch: &UserPatch, stamp: &Stamp) -> Result<User, StoreError> {
-        let (user, committed) = transaction!(self, |session| self.update_once(session, id, patch, stamp))?;
+    async fn update_user(
+        &self,
+        id: &UserId,
+        patch: &UserPatch,
+        expected: Option<&Revision>,
+        stamp: &Stamp,
+    ) -> Result<User, StoreError> {
+        let (user, committed) = transaction!(self, |session| self.update_once(session, id, patch, expected, stamp))?;
         self.told(committed, Happening::User(user.id.clone())).await;
         Ok(user)
+    }
+    async fn users(&self, filter: &UserFilter, after: Option<&PageKey>, limit: usize) -> Result<Vec<User>, StoreError> {
+        self.search_users(filter, after, limit).await
     }
 }

@@ -15,7 +15,7 @@ pub(super) const USER_COLUMNS: &str = "id, email, password_hash, name, role, is_
      social_links, extra";
 
 pub(super) const KEY_COLUMNS: &str =
-    "id, user_id, name, hash, last_four, scopes, created_at, expires_at, revoked_at, last_used_at";
+    "id, user_id, name, hash, last_four, scopes, created_at, expires_at, revoked_at, last_used_at, prefix, rate";
 
 /// A value that none of ours wrote.
 #[derive(Debug, thiserror::Error)]
@@ -63,6 +63,7 @@ pub(super) fn user(row: &Row<'_>) -> Result<User, Error> {
 
 pub(super) fn key(row: &Row<'_>) -> Result<ApiKey, Error> {
     let scopes: String = row.get(5)?;
+    let rate: Option<String> = row.get(11)?;
     let scopes: Option<Vec<Scope>> = scopes.split_ascii_whitespace().map(Scope::new).collect();
     Ok(ApiKey {
         id: KeyId::new(row.get::<_, String>(0)?),
@@ -75,6 +76,8 @@ pub(super) fn key(row: &Row<'_>) -> Result<ApiKey, Error> {
         expires_at: row.get::<_, Option<i64>>(7)?.map(Timestamp::from_millis),
         revoked_at: row.get::<_, Option<i64>>(8)?.map(Timestamp::from_millis),
         last_used_at: row.get::<_, Option<i64>>(9)?.map(Timestamp::from_millis),
+        prefix: row.get(10)?,
+        rate: rate.map(|text| text.parse().map_err(|_| unknown(11, "rate"))).transpose()?,
     })
 }
 

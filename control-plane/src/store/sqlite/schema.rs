@@ -83,6 +83,12 @@ const STEPS: &[&str] = &[
     CREATE INDEX audit_subject ON audit (subject, id);
     CREATE INDEX audit_actor ON audit (actor, id);
     DELETE FROM feed WHERE kind = 'settings';",
+    // 3: how a key begins, and how often it may be used.
+    "ALTER TABLE api_keys ADD COLUMN prefix TEXT NOT NULL DEFAULT '';
+    ALTER TABLE api_keys ADD COLUMN rate TEXT;
+    CREATE INDEX api_keys_created ON api_keys (created_at, id);
+    DROP INDEX users_created;
+    CREATE INDEX users_created ON users (created_at, id);",
 ];
 
 /// Brings the schema up to date. Returns the store's epoch and the feed's newest number.

@@ -6,7 +6,10 @@ use tollgate_protocol::Cursor;
 
 use super::{SqliteStore, audit, fault, feed, rows};
 use crate::{
-    domain::{self, ClerkIdentity, Email, Happening, Stamp, Timestamp, User, UserId, UserPatch},
+    domain::{
+        self, ClerkIdentity, Email, Happening, PageKey, Revision, Role, Stamp, Subscription, Timestamp, User,
+        UserFilter, UserId, UserPatch,
+    },
     store::{Conflict, StoreError, UserStore},
 };
 
@@ -124,30 +127,25 @@ impl UserStore for SqliteStore {
         .await
     }
 
-    async fn update_user(&self, id: &UserId, patch: &UserPatch, stamp: &Stamp) -> Result<User, StoreError> {
-        let (id, patch, stamp) = (id.clone(), patch.clone(), stamp.clone());
+    async fn update_user(
+        &self,
+        id: &UserId,
+        patch: &UserPatch,
+        expected: Option<&Revision>,
+        stamp: &Stamp,
+    ) -> Result<User, StoreError> {
+        let (id, patch, expected, stamp) = (id.clone(), patch.clone(), expected.cloned(), stamp.clone());
         self.write(move |transaction| {
             let mut user = select(transaction, "id = ?1", &[id.as_str()])?.ok_or(StoreError::NotFound)?;
-            let before = domain::audit::user(&user);
-            user.name = patch.name.or(user.name);
-            user.role = patch.role.unwrap_or(user.role);
-            user.is_active = patch.is_active.unwrap_or(user.is_active);
-            user.subscription = patch.subscription.unwrap_or(user.subscription);
-            user.updated_at = stamp.at;
-            transaction
-                .execute(
-                    "UPDATE users SET name = ?2, role = ?3, is_active = ?4, subscription = ?5, updated_at = ?6
-                     WHERE id = ?1",
-                    params![
-                        id.as_str(),
-                        user.name,
-                        user.role.as_str(),
-                        user.is_active,
-                        user.subscription.as_str(),
-                        stamp.at.millis()
-                    ],
-                )
-                .map_err(fault)?;
+            if expected.is_some_and(|expected| expected != user.revision()) {
+                return Err(StoreError::Conflict(Conflict::Revision));
+            }
+            let (before, was_admin) = (domain::audit::user(&user), user.is_acting_admin());
+            patch.apply(&mut user, stamp.at);
+            if was_admin && !user.is_acting_admin() && other_admins(transaction, &id)? == 0 {
+                return Err(StoreError::Conflict(Conflict::LastAdmin));
+            }
+            update(transaction, &user)?;
             let after = domain::audit::user(&user);
             audit::write(transaction, &stamp.entry("user.changed", id.as_str(), Some(before), Some(after)))?;
             feed::write(transaction, &Happening::User(id), stamp.at)?;
@@ -155,4 +153,57 @@ impl UserStore for SqliteStore {
         })
         .await
     }
+
+    async fn users(&self, filter: &UserFilter, after: Option<&PageKey>, limit: usize) -> Result<Vec<User>, StoreError> {
+        let (filter, after) = (filter.clone(), after.cloned());
+        self.read(move |connection| {
+            let sql = format!(
+                "SELECT {} FROM users WHERE (?1 IS NULL OR id = ?1 OR clerk_id = ?1 OR substr(email, 1, length(?1)) = ?1)
+                 AND (?2 IS NULL OR role = ?2) AND (?3 IS NULL OR is_active = ?3) AND (?4 IS NULL OR subscription = ?4)
+                 AND (?5 IS NULL OR (created_at, id) < (?5, ?6)) ORDER BY created_at DESC, id DESC LIMIT ?7",
+                rows::USER_COLUMNS
+            );
+            let mut statement = connection.prepare_cached(&sql).map_err(fault)?;
+            let values = params![
+                filter.text,
+                filter.role.map(Role::as_str),
+                filter.is_active,
+                filter.subscription.map(Subscription::as_str),
+                after.as_ref().map(|after| after.at.millis()),
+                after.as_ref().map(|after| &after.id),
+                i64::try_from(limit).unwrap_or(i64::MAX),
+            ];
+            let found = statement.query_map(values, rows::user).map_err(fault)?;
+            found.collect::<Result<Vec<_>, _>>().map_err(fault)
+        })
+        .await
+    }
+}
+
+/// How many others can act as an administrator. There is one writer, so nobody else changes that meanwhile.
+fn other_admins(connection: &Connection, id: &UserId) -> Result<i64, StoreError> {
+    let sql = "SELECT count(*) FROM users WHERE role = 'admin' AND is_active = 1 AND id <> ?1";
+    connection.query_row(sql, [id.as_str()], |row| row.get(0)).map_err(fault)
+}
+
+/// Writes what a [`UserPatch`] may have changed.
+fn update(transaction: &Transaction<'_>, user: &User) -> Result<(), StoreError> {
+    let changed = transaction.execute(
+        "UPDATE users SET name = ?2, role = ?3, is_active = ?4, subscription = ?5, monthly_limit = ?6, bio = ?7,
+            website = ?8, profile_image = ?9, social_links = ?10, updated_at = ?11 WHERE id = ?1",
+        params![
+            user.id.as_str(),
+            user.name,
+            user.role.as_str(),
+            user.is_active,
+            user.subscription.as_str(),
+            user.monthly_limit,
+            user.bio,
+            user.website,
+            user.profile_image,
+            rows::object_text(&user.social_links),
+            user.updated_at.millis()
+        ],
+    );
+    changed.map(drop).map_err(fault)
 }
