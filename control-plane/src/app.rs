@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::{
     clock::{Clock, SystemClock},
     config::Config,
-    domain::{Actor, Stamp},
+    domain::{Actor, Stamp, ledger::Allowances},
     store::{self, Store, StoreError},
 };
 
@@ -14,6 +14,7 @@ use crate::{
 pub struct App {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) allowances: Allowances,
     actor: Actor,
     request_id: Option<String>,
 }
@@ -24,12 +25,18 @@ impl App {
     /// # Errors
     /// [`StoreError`] says why the store cannot be used.
     pub async fn open(config: &Config) -> Result<Self, StoreError> {
-        Ok(Self::with(store::open(&config.store).await?, Arc::new(SystemClock)))
+        let app = Self::with(store::open(&config.store).await?, Arc::new(SystemClock));
+        Ok(app.with_allowances(config.allowances))
     }
 
     /// Puts given parts together. Until [`Self::acting`] says who acts, it is somebody at the command line.
     pub fn with(store: Arc<dyn Store>, clock: Arc<dyn Clock>) -> Self {
-        Self { store, clock, actor: Actor::Command, request_id: None }
+        Self { store, clock, allowances: Allowances::default(), actor: Actor::Command, request_id: None }
+    }
+
+    /// The same, topping balances up to these allowances.
+    pub fn with_allowances(self, allowances: Allowances) -> Self {
+        Self { allowances, ..self }
     }
 
     /// The same, for changes made by `actor` in this request.

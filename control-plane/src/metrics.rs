@@ -1,10 +1,14 @@
 //! Counters and gauges, in Prometheus' text form. Labels come from closed sets only: routes, codes, configured issuers.
 
 use prometheus::{
-    Encoder as _, Gauge, GaugeVec, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, Opts, Registry, TextEncoder,
+    Encoder as _, Gauge, GaugeVec, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts, Registry,
+    TextEncoder,
 };
 
-use crate::store::StoreError;
+use crate::{
+    domain::ledger::{Entry, EntryKind},
+    store::StoreError,
+};
 
 /// All of them. Each server has its own registry.
 #[derive(Debug, Clone)]
@@ -26,6 +30,14 @@ pub struct Metrics {
     pub(crate) key_set_age: GaugeVec,
     /// Failures of the store by kind.
     pub(crate) store_errors: IntCounterVec,
+    /// Tokens by what became of them.
+    pub(crate) tokens: IntCounterVec,
+    /// Reservations that are open, when it was last counted.
+    pub(crate) open_reservations: IntGauge,
+    /// Reservations that were settled because nobody renewed them.
+    pub(crate) expired_reservations: IntCounter,
+    /// Batches of counted use by outcome.
+    pub(crate) usage_batches: IntCounterVec,
     /// Whether the policy in use is the newest one: 0 after a faulty one was refused.
     pub(crate) policy_current: Gauge,
 }
@@ -58,6 +70,15 @@ impl Metrics {
         registry.register(Box::new(seconds.clone()))?;
         let syncs = IntGauge::new("tollgate_sync_connections", "Long polls held open.")?;
         registry.register(Box::new(syncs.clone()))?;
+        let tokens = counters("tollgate_tokens_total", "Tokens (credits) by what became of them.", &["change"])?;
+        let usage_batches = counters("tollgate_usage_batches_total", "Batches of counted use.", &["outcome"])?;
+        let open_reservations = IntGauge::new("tollgate_open_reservations", "Reservations that are open.")?;
+        registry.register(Box::new(open_reservations.clone()))?;
+        let expired_reservations = IntCounter::new(
+            "tollgate_expired_reservations_total",
+            "Reservations settled because their time was over.",
+        )?;
+        registry.register(Box::new(expired_reservations.clone()))?;
         let policy_current = Gauge::new("tollgate_policy_current", "0 after a faulty policy was refused.")?;
         registry.register(Box::new(policy_current.clone()))?;
         policy_current.set(1.0);
@@ -71,6 +92,10 @@ impl Metrics {
             key_set_time,
             key_set_age,
             store_errors,
+            tokens,
+            open_reservations,
+            expired_reservations,
+            usage_batches,
             policy_current,
         })
     }
@@ -83,6 +108,32 @@ impl Metrics {
         let mut text = Vec::new();
         TextEncoder::new().encode(&self.registry.gather(), &mut text)?;
         String::from_utf8(text).map_err(|error| prometheus::Error::Msg(error.to_string()))
+    }
+
+    /// Counts what new entries of the ledger moved.
+    pub(crate) fn count_entries(&self, entries: &[Entry]) {
+        let count = |change: &str, tokens: i64| {
+            if let Ok(tokens @ 1..) = u64::try_from(tokens) {
+                self.tokens.with_label_values(&[change]).inc_by(tokens);
+            }
+        };
+        for entry in entries {
+            match entry.kind {
+                EntryKind::Reserve => count("reserved", entry.amount.saturating_neg()),
+                EntryKind::Settle => count("settled", entry.amount),
+                EntryKind::Refill => count("refilled", entry.amount),
+                EntryKind::Usage | EntryKind::Grant | EntryKind::Adjust => {}
+            }
+            count("used", entry.used);
+            count("uncovered", entry.uncovered);
+        }
+    }
+
+    /// Counts reservations that were settled because their time was over.
+    pub(crate) fn count_expired(&self, entries: &[Entry]) {
+        let settled = entries.iter().filter(|entry| entry.kind == EntryKind::Settle).count();
+        self.expired_reservations.inc_by(u64::try_from(settled).unwrap_or(0));
+        self.count_entries(entries);
     }
 
     /// Counts a failure of the store.

@@ -14,12 +14,14 @@ use crate::{
     assertion::Assertions,
     clerk::fetch::{FetchFault, Fetcher},
     config::{ClerkConfig, ClerkKeys, Config, LegacyConfig, settings},
+    domain::Actor,
     feed::Feed,
     http::{self, Parts, Shared},
     metrics::Metrics,
     service::{
         ServiceError,
         board::Board,
+        credits,
         key_sets::{Fetched, KeySets},
         policy,
         policy_file::{PolicyFile, PolicyFileFault},
@@ -125,6 +127,8 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
         tasks.spawn(file.watch(board.clone(), metrics.clone()));
     }
     tasks.spawn(Feed::keep_pruned(app.clone()));
+    let settling = app.acting(Actor::System, None);
+    tasks.spawn(credits::keep_settled(settling, metrics.clone()));
 
     let feed = Feed::new(app.clone(), board.clone(), key_sets.clone(), stop.clone());
     let edge_secret = config.edge_secret;

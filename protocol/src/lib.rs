@@ -10,6 +10,7 @@
 pub mod api_key;
 pub mod code;
 pub mod config;
+pub mod credits;
 pub mod cursor;
 pub mod edge;
 pub mod headers;

@@ -6,6 +6,7 @@ use std::{fs, path::PathBuf};
 use serde_json::Value;
 use tollgate_protocol::{
     Code,
+    credits::{LeaseAnswer, LeaseOutcome, LeaseRequest, TakeOutcome, UsageAnswer, UsageReport},
     edge::{Change, ResolveAnswer, ResolveRequest, SyncAnswer},
     headers,
     problem::Problem,
@@ -40,6 +41,10 @@ fn every_message_reads_and_writes_as_it_is_written_down() {
     check::<ResolveRequest>("resolve-legacy.json");
     check::<ResolveAnswer>("answer-identity.json");
     check::<ResolveAnswer>("answer-refused.json");
+    check::<UsageReport>("usage.json");
+    check::<UsageAnswer>("usage-answer.json");
+    check::<LeaseRequest>("leases.json");
+    check::<LeaseAnswer>("leases-answer.json");
     let problem: Problem = check("problem.json");
     assert_eq!(problem, Problem::new(problem.code, &problem.request_id));
 }
@@ -49,6 +54,15 @@ fn a_kind_of_change_that_is_not_known_is_read_as_such() {
     let newer = r#"{"cursor":"a.1","changes":[{"what":"session","sid":"sess_1","seq":4}]}"#;
     let answer: SyncAnswer = serde_json::from_str(newer).unwrap();
     assert_eq!(answer.changes, [Change::Unknown]);
+}
+
+#[test]
+fn an_outcome_of_a_lease_that_is_not_known_is_no_lease() {
+    let newer =
+        r#"{"taken":[{"request":"1","outcome":"queued","place":3}],"renewed":[{"id":"a","outcome":"recalled"}]}"#;
+    let answer: LeaseAnswer = serde_json::from_str(newer).unwrap();
+    assert_eq!(answer.taken[0].outcome, TakeOutcome::Unknown);
+    assert_eq!(answer.renewed[0].outcome, LeaseOutcome::Unknown);
 }
 
 #[test]

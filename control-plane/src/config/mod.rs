@@ -16,6 +16,8 @@ use std::{
 
 use bind::{Binder, truth};
 
+use crate::domain::ledger::{Allowances, MAX_AMOUNT};
+
 pub use fault::ConfigFault;
 pub use issuers::{ClerkConfig, ClerkKeys, LegacyConfig};
 pub use mongo_url::MongoUrl;
@@ -41,6 +43,8 @@ pub struct Config {
     pub policy_file: Option<PathBuf>,
     /// Whether API keys without a checksum are looked up.
     pub accept_imported_keys: bool,
+    /// Tokens to which balances are topped up each billing month.
+    pub allowances: Allowances,
     /// Form of the log.
     pub log_format: LogFormat,
     /// What is logged, as tracing directives.
@@ -78,6 +82,7 @@ impl Config {
             legacy: None,
             policy_file: None,
             accept_imported_keys: false,
+            allowances: Allowances::default(),
             log_format: LogFormat::Text,
             log_filter: settings::LOG_FILTER.default.to_owned(),
         }
@@ -97,6 +102,7 @@ impl Config {
         let legacy = issuers::legacy(&mut from);
         let policy_file = from.text(&settings::POLICY_FILE).map(PathBuf::from);
         let accept_imported_keys = from.parsed(&settings::ACCEPT_IMPORTED_KEYS, truth);
+        let allowances = allowances(&mut from);
         let log_format = from.parsed(&settings::LOG_FORMAT, LogFormat::parse);
         let log_filter = from.parsed(&settings::LOG_FILTER, crate::telemetry::check_filter);
         if let (Some(api), Some(edge)) = (api_listen, edge_listen)
@@ -109,13 +115,14 @@ impl Config {
             return Err(from.faults);
         }
         // Every `None` below has left a fault above; the defaults of the list parse, as a test holds.
-        match (store, api_listen, edge_listen, edge_secret, accept_imported_keys, log_format, log_filter) {
+        match (store, api_listen, edge_listen, edge_secret, accept_imported_keys, allowances, log_format, log_filter) {
             (
                 Some(store),
                 Some(api_listen),
                 Some(edge_listen),
                 Some(edge_secret),
                 Some(accept_imported_keys),
+                Some(allowances),
                 Some(log_format),
                 Some(log_filter),
             ) => Ok(Self {
@@ -127,6 +134,7 @@ impl Config {
                 legacy,
                 policy_file,
                 accept_imported_keys,
+                allowances,
                 log_format,
                 log_filter,
             }),
@@ -165,6 +173,17 @@ impl LogFormat {
 
 fn address(text: &str) -> Result<SocketAddr, String> {
     text.parse().map_err(|_| "must be an IP address with a port, such as 127.0.0.1:8080".to_owned())
+}
+
+fn allowances(from: &mut Binder<'_>) -> Option<Allowances> {
+    let tokens = |text: &str| match text.parse() {
+        Ok(tokens @ 0..=MAX_AMOUNT) => Ok(tokens),
+        _ => Err(format!("must be a whole number of tokens from 0 to {MAX_AMOUNT}")),
+    };
+    let free = from.parsed(&settings::CREDITS_REFILL_FREE, tokens);
+    let pro = from.parsed(&settings::CREDITS_REFILL_PRO, tokens);
+    let enterprise = from.parsed(&settings::CREDITS_REFILL_ENTERPRISE, tokens);
+    Some(Allowances { free: free?, pro: pro?, enterprise: enterprise? })
 }
 
 fn edge_secret(from: &mut Binder<'_>) -> Option<Secret> {

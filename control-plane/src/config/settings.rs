@@ -41,6 +41,9 @@ settings! {
     CLERK_SECRET_KEY = "clerk.secret_key", "CLERK_SECRET_KEY", "", "Clerk's secret key (sk_live_… or sk_test_…).";
     CLERK_JWKS_REFRESH = "clerk.jwks_refresh", "CLERK_JWKS_REFRESH", "5m", "How often the key set is fetched, give or take a tenth: 5m, 30s, 200ms.";
     CLERK_JWKS_MIN_INTERVAL = "clerk.jwks_min_interval", "CLERK_JWKS_MIN_INTERVAL", "30s", "Least time between two fetches that tokens with an unknown key ask for.";
+    CREDITS_REFILL_FREE = "credits.refill_free", "TOLLGATE_CREDITS_REFILL_FREE", "0", "Tokens to which the balance of a free user is topped up at the start of each billing month; 0: never.";
+    CREDITS_REFILL_PRO = "credits.refill_pro", "TOLLGATE_CREDITS_REFILL_PRO", "0", "The same for pro.";
+    CREDITS_REFILL_ENTERPRISE = "credits.refill_enterprise", "TOLLGATE_CREDITS_REFILL_ENTERPRISE", "0", "The same for enterprise.";
     LEGACY_SECRET = "legacy.secret", "LEGACY_JWT_SECRET", "", "Shared secret of the older sign-in's HS256/384/512 tokens.";
     LEGACY_PUBLIC_KEY = "legacy.public_key", "LEGACY_JWT_PUBLIC_KEY", "", "Public key of the older sign-in, as PEM or as a JWK set, where its tokens are not HS*.";
     LEGACY_ALGORITHM = "legacy.algorithm", "LEGACY_JWT_ALGORITHM", "HS256", "The one algorithm of the older sign-in's tokens.";

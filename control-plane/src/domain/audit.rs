@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 
-use super::{ApiKey, Scope, Timestamp, User, UserId};
+use super::{ApiKey, Scope, Timestamp, User, UserId, ledger::Entry};
 
 /// Who makes a change.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -115,4 +115,12 @@ pub fn key(key: &ApiKey) -> Value {
         "expires_at": key.expires_at.map(Timestamp::millis),
         "revoked_at": key.revoked_at.map(Timestamp::millis),
     })
+}
+
+/// What the log of changes shows of a grant or an adjustment: the balance before it and after it.
+pub fn posting(entry: &Entry) -> (Value, Value) {
+    let before = entry.balance.saturating_sub(entry.amount);
+    let after =
+        json!({ "tokens_remaining": entry.balance, "amount": entry.amount, "key": entry.key, "note": entry.note });
+    (json!({ "tokens_remaining": before }), after)
 }

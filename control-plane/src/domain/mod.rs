@@ -4,6 +4,7 @@ mod api_key;
 pub mod audit;
 mod change;
 mod email;
+pub mod ledger;
 mod page;
 mod rate;
 mod time;

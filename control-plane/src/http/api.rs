@@ -13,9 +13,10 @@ use serde_json::json;
 
 use super::{
     Shared,
+    credits::{balance, consume, history},
     dto::{self, IssuedBody, KeysBody, UserBody},
     error::{ApiCode, Refusal},
-    extract::Object,
+    extract::{Keyed, Object, Page},
     observe::{Observer, observe},
 };
 use crate::{
@@ -49,6 +50,9 @@ routes! {
     GET "/api/keys" => list_keys(());
     POST "/api/keys" => issue_key(Object);
     DELETE "/api/keys/{id}" => revoke_key(Result<Path<String>, PathRejection>);
+    GET "/api/tokens" => balance(());
+    GET "/api/tokens/history" => history(Page);
+    POST "/api/tokens/consume" => consume(Keyed);
 }
 
 /// Routes that anyone may ask: they tell public keys only.
@@ -109,7 +113,7 @@ async fn public_keys(State(shared): State<Shared>) -> Response {
 }
 
 /// The caller's account as it is now. An assertion lives on for seconds after the account has changed.
-async fn active(shared: &Shared, caller: &Caller) -> Result<User, Refusal> {
+pub(super) async fn active(shared: &Shared, caller: &Caller) -> Result<User, Refusal> {
     match users::get(&shared.app, caller.user_id()).await {
         Ok(user) if user.is_active => Ok(user),
         Ok(_) => Err(Refusal::new(ApiCode::UserInactive)),
@@ -126,6 +130,6 @@ async fn in_person(shared: &Shared, caller: &Caller) -> Result<User, Refusal> {
     active(shared, caller).await
 }
 
-fn private(status: StatusCode, body: impl serde::Serialize) -> Response {
+pub(super) fn private(status: StatusCode, body: impl serde::Serialize) -> Response {
     (status, [(header::CACHE_CONTROL, "no-store")], Json(body)).into_response()
 }

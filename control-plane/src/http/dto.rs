@@ -10,7 +10,7 @@ use crate::{
 };
 
 /// A moment as RFC 3339.
-fn rfc3339(at: Timestamp) -> Option<String> {
+pub(super) fn rfc3339(at: Timestamp) -> Option<String> {
     jiff::Timestamp::from_millisecond(at.millis()).ok().map(|at| at.to_string())
 }
 

@@ -12,11 +12,13 @@ use serde::Deserialize;
 use serde_json::json;
 use tollgate_protocol::{
     Cursor,
+    credits::{LEASES_PATH, USAGE_PATH},
     edge::{Outcome, REFRESH_PATH, RESOLVE_PATH, RefreshRequest, ResolveAnswer, ResolveRequest, SYNC_PATH, SyncAnswer},
 };
 
 use super::{
     Shared,
+    credits::edge::{leases, usage},
     error::{ApiCode, Refusal},
     extract::{Edge, Message},
     observe::{Observer, READY_PATH, observe},
@@ -33,6 +35,8 @@ pub fn router(shared: Shared) -> Router {
         .route(SYNC_PATH, get(sync))
         .route(RESOLVE_PATH, post(resolve_credential))
         .route(REFRESH_PATH, post(refresh))
+        .route(USAGE_PATH, post(usage))
+        .route(LEASES_PATH, post(leases))
         .route("/healthz", get(async || "ok\n"))
         .route(READY_PATH, get(ready))
         .route("/metrics", get(metrics))
@@ -131,6 +135,10 @@ async fn metrics(State(shared): State<Shared>) -> Result<Response, Refusal> {
             shared.metrics.key_set_time.with_label_values(&[issuer]).set(seconds(at.millis()));
             shared.metrics.key_set_age.with_label_values(&[issuer]).set(seconds(now.millis() - at.millis()));
         }
+    }
+    match shared.app.store.count_open_reservations().await {
+        Ok(open) => shared.metrics.open_reservations.set(i64::try_from(open).unwrap_or(i64::MAX)),
+        Err(error) => shared.metrics.count_store_error(&error),
     }
     match shared.metrics.render() {
         Ok(text) => Ok(([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], text).into_response()),

@@ -3,9 +3,10 @@
 
 use axum::{
     body::to_bytes,
-    extract::{FromRequest, FromRequestParts, Request},
+    extract::{FromRequest, FromRequestParts, Query, Request},
     http::{HeaderMap, header, request::Parts},
 };
+use serde::Deserialize;
 use serde_json::{Map, Value};
 use tollgate_protocol::headers::ASSERTION;
 
@@ -16,7 +17,7 @@ use super::{
 };
 use crate::assertion::{AssertionFault, Caller};
 
-/// Largest body of the public API and the edge API.
+/// Largest body where nothing else is said.
 pub(super) const MAX_BODY: usize = 16 * 1024;
 
 /// The caller of the public API, by `x-auth-assertion` alone: every other header is a client's word.
@@ -64,7 +65,7 @@ impl FromRequest<Shared> for Object {
     type Rejection = Refusal;
 
     async fn from_request(request: Request, _: &Shared) -> Result<Self, Refusal> {
-        match serde_json::from_slice(&body(request).await?) {
+        match serde_json::from_slice(&body(request, MAX_BODY).await?) {
             Ok(Value::Object(members)) => Ok(Self(members)),
             Ok(_) => Err(fault("must be a JSON object")),
             Err(error) => Err(fault(&format!("is not JSON: line {}, column {}", error.line(), error.column()))),
@@ -72,28 +73,68 @@ impl FromRequest<Shared> for Object {
     }
 }
 
-/// A message of the edge API.
+/// A JSON object with the header `Idempotency-Key`, where there is one.
 #[derive(Debug)]
-pub(super) struct Message<T>(pub(super) T);
+pub(super) struct Keyed {
+    /// The header, if it is there once and is a text.
+    pub(super) key: Option<String>,
+    /// The object.
+    pub(super) members: Map<String, Value>,
+}
 
-impl<T: serde::de::DeserializeOwned> FromRequest<Shared> for Message<T> {
+impl FromRequest<Shared> for Keyed {
+    type Rejection = Refusal;
+
+    async fn from_request(request: Request, shared: &Shared) -> Result<Self, Refusal> {
+        let key = single(request.headers(), "idempotency-key").and_then(|value| value.to_str().ok().map(str::to_owned));
+        let Object(members) = Object::from_request(request, shared).await?;
+        Ok(Self { key, members })
+    }
+}
+
+/// Which page of a list is asked for, as the query says it: `?cursor=…&limit=…`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Page {
+    /// Where the page before it ended.
+    pub(super) cursor: Option<String>,
+    /// How many entries.
+    pub(super) limit: Option<String>,
+}
+
+impl FromRequestParts<Shared> for Page {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, _: &Shared) -> Result<Self, Refusal> {
+        // What is wrong may quote the query, so only what is right is told.
+        let problem = "may have 'cursor' and 'limit', once each";
+        let page = Query::<Self>::try_from_uri(&parts.uri);
+        page.map(|Query(page)| page).map_err(|_| Refusal::invalid(vec![("query".to_owned(), problem.to_owned())]))
+    }
+}
+
+/// A message of the edge API of at most `MOST` bytes.
+#[derive(Debug)]
+pub(super) struct Message<T, const MOST: usize = MAX_BODY>(pub(super) T);
+
+impl<T: serde::de::DeserializeOwned, const MOST: usize> FromRequest<Shared> for Message<T, MOST> {
     type Rejection = Refusal;
 
     async fn from_request(request: Request, _: &Shared) -> Result<Self, Refusal> {
-        serde_json::from_slice(&body(request).await?).map(Self).map_err(|error| {
+        serde_json::from_slice(&body(request, MOST).await?).map(Self).map_err(|error| {
             // What serde says may quote the body, so only the place is told.
             fault(&format!("is no message of this API: line {}, column {}", error.line(), error.column()))
         })
     }
 }
 
-async fn body(request: Request) -> Result<axum::body::Bytes, Refusal> {
+async fn body(request: Request, most: usize) -> Result<axum::body::Bytes, Refusal> {
     let media_type = single(request.headers(), header::CONTENT_TYPE.as_str()).and_then(|value| value.to_str().ok());
     let essence = media_type.and_then(|text| text.split(';').next()).map(str::trim);
     if !essence.is_some_and(|essence| essence.eq_ignore_ascii_case("application/json")) {
         return Err(Refusal::new(ApiCode::MediaType));
     }
-    to_bytes(request.into_body(), MAX_BODY).await.map_err(|_| Refusal::new(ApiCode::BodyTooLarge))
+    to_bytes(request.into_body(), most).await.map_err(|_| Refusal::new(ApiCode::BodyTooLarge))
 }
 
 fn fault(problem: &str) -> Refusal {

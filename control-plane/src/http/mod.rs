@@ -2,6 +2,7 @@
 //! database driver or holds a rule about users and keys.
 
 pub mod api;
+mod credits;
 mod dto;
 pub mod edge;
 pub mod error;

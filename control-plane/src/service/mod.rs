@@ -1,6 +1,7 @@
 //! The use cases: who a credential belongs to, users, keys, settings. Nothing here knows HTTP or a database driver.
 
 pub mod board;
+pub mod credits;
 mod error;
 pub mod key_sets;
 pub mod keys;

@@ -52,6 +52,9 @@ pub enum Conflict {
     /// The key is revoked or has expired.
     #[error("the key has ended")]
     KeyEnded,
+    /// Another entry of the ledger has this idempotency key.
+    #[error("the idempotency key was used for something else")]
+    LedgerKey,
     /// The account may not be linked (any more).
     #[error("the account may not be linked")]
     NotLinkable,

@@ -2,6 +2,7 @@
 //! way (the suite of `tests/tests/stores` holds them to it). A store must not know HTTP, a service's rules or the time.
 
 mod error;
+mod ledger;
 pub mod mongo;
 pub mod sqlite;
 
@@ -13,6 +14,7 @@ use tollgate_protocol::{Cursor, KeyHash};
 use zeroize::Zeroizing;
 
 pub use error::{Cause, Conflict, StoreError};
+pub use ledger::LedgerStore;
 
 use crate::{
     config::StoreLocation,
@@ -23,9 +25,9 @@ use crate::{
 };
 
 /// Everything a store does.
-pub trait Store: UserStore + KeyStore + FeedStore + KeySetStore + AuditStore {}
+pub trait Store: UserStore + KeyStore + FeedStore + KeySetStore + AuditStore + LedgerStore {}
 
-impl<T: UserStore + KeyStore + FeedStore + KeySetStore + AuditStore> Store for T {}
+impl<T: UserStore + KeyStore + FeedStore + KeySetStore + AuditStore + LedgerStore> Store for T {}
 
 /// Users. Each change writes its line of the feed and its entry in the log of changes in the same transaction.
 #[async_trait]

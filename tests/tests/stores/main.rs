@@ -3,6 +3,7 @@
 
 mod admin;
 mod feed;
+mod ledger;
 mod records;
 mod sqlite_only;
 
@@ -68,6 +69,15 @@ suite! {
     admin::the_last_administrator_stays;
     admin::keys_are_found_in_pages;
     admin::rotation_adds_one_and_ends_the_other;
+    ledger::what_is_posted_stands_once;
+    ledger::entries_come_in_pages;
+    ledger::reservations_take_what_is_there_and_no_more;
+    ledger::late_doubled_and_excessive_reports_are_booked_once;
+    ledger::what_nobody_renews_is_settled_at_its_last_report;
+    ledger::a_batch_is_counted_once;
+    ledger::a_month_refills_once_whoever_asks_first;
+    ledger::the_limit_of_a_month_holds;
+    ledger::many_at_once_never_take_what_is_not_there;
     feed::every_change_is_told_once_and_in_order;
     feed::what_failed_is_not_told;
     feed::pages_follow_each_other;

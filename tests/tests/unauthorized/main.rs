@@ -15,6 +15,7 @@ use tollgate::{
     http::api::{OPEN_ROUTES, ROUTES},
     serve::{self, Running},
     service::{
+        credits::balance,
         keys::{Issued, NewKey, issue, list},
         users,
     },
@@ -62,6 +63,7 @@ impl World {
         json!({
             "iss": "tollgate-edge", "aud": "tollgate", "sub": self.ada.id.as_str(), "iat": now, "exp": now + 30,
             "method": "clerk", "role": "user", "email": "ada@example.com", "name": "Ada", "sid": "sess_1",
+            "scopes": ["tokens:consume"],
         })
     }
 
@@ -73,6 +75,9 @@ impl World {
     fn request(&self, method: &str, path: &str) -> Request {
         let target = path.replace("{id}", self.adas_key.key.id.as_str());
         let request = match method {
+            "POST" if path == "/api/tokens/consume" => {
+                Request::post(&target, "{\"amount\":1}").header("Idempotency-Key", "once")
+            }
             "POST" => Request::post(&target, "{\"name\":\"made by an intruder\"}"),
             _ => Request::new(method, &target),
         };
@@ -101,6 +106,8 @@ async fn no_route_believes_anything_but_a_valid_assertion() {
     }
     let keys = list(&world.app, &world.ada.id).await.expect("keys");
     assert_eq!(keys.len(), 1, "nothing was made and nothing revoked");
+    let balance = balance(&world.app, &world.ada.id).await.expect("a balance");
+    assert_eq!(balance.account.remaining, 10_000, "nothing was used");
     println!("{asked} requests: {} routes with {} kinds of bad assertions each", ROUTES.len(), attempts.len());
     world.running.shutdown().await;
 }

@@ -3,6 +3,7 @@
 use mongodb::bson::{Bson, Document, doc};
 use tollgate_protocol::KeyHash;
 
+use super::ledger;
 use super::values::{Members, bson_object, date};
 use crate::{
     config::Secret,
@@ -104,6 +105,10 @@ pub(super) fn user(document: Document) -> Result<User, StoreError> {
     let subscription = subscription.map_or(Some(Subscription::Free), |word| Subscription::from_word(&word));
     let subscription = subscription.ok_or_else(|| from.corrupt("subscription"))?;
     let (clerk_id, clerk_issuer) = (from.some_text("clerk_id")?, from.some_text("clerk_issuer")?);
+    // The ledger reads and writes these.
+    for member in ledger::documents::MEMBERS {
+        from.take(member);
+    }
     let created_at = from.moment("created_at")?.unwrap_or(Timestamp::from_millis(made));
     Ok(User {
         id: UserId::new(from.id("_id")?),

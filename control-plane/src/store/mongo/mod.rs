@@ -8,6 +8,7 @@ mod documents;
 mod feed;
 mod key_sets;
 mod keys;
+mod ledger;
 mod poll;
 mod ring;
 mod schema;
@@ -58,6 +59,7 @@ pub struct MongoStore {
     database: Database,
     feed: Arc<Feed>,
     replicated: bool,
+    stripes: ledger::Stripes,
     reader: JoinHandle<()>,
 }
 
@@ -107,7 +109,7 @@ impl MongoStore {
             (feed, reader)
         };
         tracing::debug!(store = %url, replicated, "MongoDB is open");
-        Ok(Self { client, database, feed, replicated, reader })
+        Ok(Self { client, database, feed, replicated, stripes: ledger::Stripes::new(), reader })
     }
 
     async fn watch(

@@ -16,8 +16,12 @@ const VERSION: i64 = 1;
 
 pub(super) const AUDIT: &str = "tollgate_audit";
 pub(super) const KEY_SETS: &str = "tollgate_key_sets";
+pub(super) const LEDGER: &str = "tollgate_ledger";
 pub(super) const META: &str = "tollgate_meta";
+pub(super) const RESERVATIONS: &str = "tollgate_reservations";
 pub(super) const SECRETS: &str = "tollgate_secrets";
+pub(super) const USAGE_BATCHES: &str = "tollgate_usage_batches";
+pub(super) const USAGE_DAILY: &str = "tollgate_usage_daily";
 
 /// A collection and its indexes.
 struct Collection {
@@ -78,6 +82,25 @@ const COLLECTIONS: &[Collection] = &[
         pre_images: false,
     },
     Collection { name: KEY_SETS, indexes: &[], pre_images: false },
+    Collection {
+        name: LEDGER,
+        indexes: &[index("user", &[("user_id", 1), ("seq", -1)], Kind::Unique)],
+        pre_images: false,
+    },
+    Collection {
+        name: RESERVATIONS,
+        indexes: &[
+            index("expiring", &[("is_open", 1), ("expires_at", 1)], Kind::Plain),
+            index("user", &[("user_id", 1), ("is_open", 1)], Kind::Plain),
+        ],
+        pre_images: false,
+    },
+    Collection { name: USAGE_BATCHES, indexes: &[index("at", &[("at", 1)], Kind::Plain)], pre_images: false },
+    Collection {
+        name: USAGE_DAILY,
+        indexes: &[index("user", &[("user_id", 1), ("day", 1)], Kind::Plain)],
+        pre_images: false,
+    },
     Collection { name: SECRETS, indexes: &[], pre_images: false },
 ];
 

@@ -6,7 +6,7 @@ use mongodb::{
 };
 use tollgate_protocol::KeyHash;
 
-use super::{documents, schema, values};
+use super::{documents, ledger::documents::GIVEN_AT, schema, values};
 use crate::domain::{Happening, UserId};
 
 /// What one event tells.
@@ -59,9 +59,10 @@ fn user(event: &ChangeStreamEvent<Document>) -> Told {
     Told::One(id(event).map_or(Happening::Unknown, |id| Happening::User(UserId::new(id))))
 }
 
-/// Counters and times that change with nearly every request: telling them would keep every edge asking.
+/// Counters and times that change with nearly every request: telling them would keep every edge asking. Tokens that are
+/// given come seldom and are told.
 fn quiet_of_user(member: &str) -> bool {
-    member.starts_with("tokens_") || matches!(member, "last_login_at" | "updated_at")
+    (member.starts_with("tokens_") && member != GIVEN_AT) || matches!(member, "last_login_at" | "updated_at")
 }
 
 fn key(event: &ChangeStreamEvent<Document>) -> Told {
@@ -132,7 +133,7 @@ mod tests {
         assert_eq!(of("users", "delete", doc! {"documentKey": {"_id": {"odd": 1}}}), Told::One(Happening::Unknown));
         let quiet = doc! {"tokens_remaining": 1, "tokens_used": 2, "tokens_by_model.x": 3, "last_login_at": 4};
         assert_eq!(update("users", "u", quiet.clone(), &["tokens_old"], doc! {}), Told::Nothing);
-        for loud in ["role", "is_active", "last_logout_at", "anything"] {
+        for loud in ["role", "is_active", "last_logout_at", "tokens_given_at", "anything"] {
             let mut updated = quiet.clone();
             updated.insert(loud, 1);
             assert_eq!(update("users", "u", updated, &[], doc! {}), person("u"), "{loud}");

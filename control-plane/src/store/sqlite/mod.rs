@@ -6,6 +6,7 @@ mod audit;
 mod feed;
 mod key_sets;
 mod keys;
+mod ledger;
 mod rows;
 mod schema;
 mod users;

@@ -89,6 +89,58 @@ const STEPS: &[&str] = &[
     CREATE INDEX api_keys_created ON api_keys (created_at, id);
     DROP INDEX users_created;
     CREATE INDEX users_created ON users (created_at, id);",
+    // 4: the ledger, reservations, counted use. Entries outlive their users, so nothing here refers to one.
+    "ALTER TABLE users ADD COLUMN tokens_reserved INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE users ADD COLUMN tokens_month_start INTEGER;
+    ALTER TABLE users ADD COLUMN tokens_month_used INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE users ADD COLUMN tokens_seq INTEGER NOT NULL DEFAULT 0;
+
+    CREATE TABLE ledger (
+        user_id TEXT NOT NULL,
+        seq INTEGER NOT NULL,
+        key TEXT NOT NULL UNIQUE,
+        kind TEXT NOT NULL,
+        amount INTEGER NOT NULL,
+        used INTEGER NOT NULL,
+        uncovered INTEGER NOT NULL,
+        balance INTEGER NOT NULL,
+        lease TEXT,
+        note TEXT,
+        at INTEGER NOT NULL,
+        actor TEXT NOT NULL,
+        PRIMARY KEY (user_id, seq)
+    ) STRICT, WITHOUT ROWID;
+
+    CREATE TABLE reservations (
+        id TEXT PRIMARY KEY NOT NULL,
+        user_id TEXT NOT NULL,
+        node TEXT NOT NULL,
+        amount INTEGER NOT NULL,
+        used INTEGER NOT NULL,
+        expires_at INTEGER NOT NULL,
+        is_open INTEGER NOT NULL CHECK (is_open IN (0, 1)),
+        revision INTEGER NOT NULL
+    ) STRICT;
+    CREATE INDEX reservations_expiring ON reservations (expires_at) WHERE is_open = 1;
+    CREATE INDEX reservations_open ON reservations (user_id) WHERE is_open = 1;
+
+    CREATE TABLE usage_batches (
+        node TEXT NOT NULL,
+        number INTEGER NOT NULL,
+        answer TEXT NOT NULL,
+        at INTEGER NOT NULL,
+        PRIMARY KEY (node, number)
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX usage_batches_at ON usage_batches (at);
+
+    CREATE TABLE usage_daily (
+        user_id TEXT NOT NULL,
+        day TEXT NOT NULL,
+        key_id TEXT NOT NULL,
+        requests INTEGER NOT NULL,
+        tokens INTEGER NOT NULL,
+        PRIMARY KEY (user_id, day, key_id)
+    ) STRICT, WITHOUT ROWID;",
 ];
 
 /// Brings the schema up to date. Returns the store's epoch and the feed's newest number.

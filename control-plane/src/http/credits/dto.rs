@@ -1,0 +1,307 @@
+//! Bodies about credits, and the edge's messages as the ledger understands them: every fault is listed. It must not call
+//! a service.
+
+use serde::Serialize;
+use serde_json::Value;
+use tollgate_protocol::credits::{
+    LeaseOutcome, LeaseRequest, MAX_LEASES, MAX_REPORTED, TakeOutcome as WireTake, UsageReport,
+};
+
+use super::super::{
+    dto::rfc3339,
+    error::Refusal,
+    extract::{Keyed, Page},
+};
+use crate::{
+    domain::{
+        KeyId, Timestamp, UserId,
+        ledger::{
+            Batch, Count, Entry, LeaseCall, LeaseId, MAX_AMOUNT, MAX_BALANCE, MAX_LEASE_SECONDS, Reservation, Take,
+            TakeOutcome, UseOutcome, Used,
+        },
+    },
+    service::credits::{self, Balance, Consumption},
+};
+
+/// Entries of a page that does not say how many.
+const PAGE: usize = 50;
+/// Most entries of a page.
+const MAX_PAGE: usize = 200;
+/// Longest name of an Envoy's life or of a wish.
+const MAX_NODE: usize = 64;
+
+/// A balance.
+#[derive(Debug, Serialize)]
+pub(super) struct BalanceBody {
+    /// Tokens that may be used now.
+    remaining: i64,
+    /// Tokens that are set aside for Envoys and not used yet.
+    reserved: i64,
+    /// Tokens used, ever.
+    used: i64,
+    monthly_limit: Option<i64>,
+    /// Tokens used in this billing month.
+    month_used: i64,
+    month_ends_at: Option<String>,
+    /// Absent where the subscription has no allowance.
+    next_refill_at: Option<String>,
+    /// What would be added if it were now.
+    next_refill_amount: Option<i64>,
+}
+
+impl From<Balance> for BalanceBody {
+    fn from(balance: Balance) -> Self {
+        let month_ends_at = rfc3339(balance.month_ends_at);
+        Self {
+            remaining: balance.account.remaining,
+            reserved: balance.account.reserved,
+            used: balance.account.used,
+            monthly_limit: balance.account.monthly_limit,
+            month_used: balance.account.month_used,
+            next_refill_at: balance.next_refill.and_then(|_| month_ends_at.clone()),
+            next_refill_amount: balance.next_refill,
+            month_ends_at,
+        }
+    }
+}
+
+/// An entry of the ledger, as its user sees it.
+#[derive(Debug, Serialize)]
+struct EntryBody {
+    number: u64,
+    kind: &'static str,
+    amount: i64,
+    used: i64,
+    uncovered: i64,
+    balance: i64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    lease: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    note: Option<String>,
+    at: Option<String>,
+}
+
+impl From<Entry> for EntryBody {
+    fn from(entry: Entry) -> Self {
+        Self {
+            number: entry.seq,
+            kind: entry.kind.as_str(),
+            amount: entry.amount,
+            used: entry.used,
+            uncovered: entry.uncovered,
+            balance: entry.balance,
+            lease: entry.lease.map(|lease| lease.as_str().to_owned()),
+            note: entry.note,
+            at: rfc3339(entry.at),
+        }
+    }
+}
+
+/// A page of the ledger, newest first.
+#[derive(Debug, Serialize)]
+pub(super) struct HistoryBody {
+    entries: Vec<EntryBody>,
+    /// What to ask for the next page with; absent on the last one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cursor: Option<String>,
+}
+
+impl HistoryBody {
+    pub(super) fn new(entries: Vec<Entry>, limit: usize) -> Self {
+        let oldest = entries.last().map(|entry| entry.seq).filter(|seq| *seq > 1 && entries.len() == limit);
+        Self { cursor: oldest.map(|seq| seq.to_string()), entries: entries.into_iter().map(Into::into).collect() }
+    }
+}
+
+/// Answer to `POST /api/tokens/consume`: the same for the same key.
+#[derive(Debug, Serialize)]
+pub(super) struct ConsumedBody {
+    /// Number of the entry.
+    entry: u64,
+    amount: i64,
+    /// Tokens that were left right after it.
+    remaining: i64,
+}
+
+impl From<Entry> for ConsumedBody {
+    fn from(entry: Entry) -> Self {
+        Self { entry: entry.seq, amount: entry.used, remaining: entry.balance }
+    }
+}
+
+/// Reads what `GET /api/tokens/history` asks for: below which number, and how many.
+pub(super) fn history(page: &Page) -> Result<(Option<u64>, usize), Refusal> {
+    let mut faults = Faults::default();
+    let before = page.cursor.as_deref().map(str::parse::<u64>).transpose();
+    faults.unless(before.is_ok(), "cursor", "must be the cursor of an earlier page");
+    let limit = page.limit.as_deref().map_or(Ok(PAGE), str::parse);
+    faults.unless(limit.as_ref().is_ok_and(|limit| (1..=MAX_PAGE).contains(limit)), "limit", "must be 1 to 200");
+    faults.none()?;
+    Ok((before.unwrap_or(None), limit.unwrap_or(PAGE)))
+}
+
+/// Reads `POST /api/tokens/consume`: the header and every member.
+pub(super) fn consumption(keyed: Keyed) -> Result<Consumption, Refusal> {
+    let mut faults = Faults::default();
+    let key = keyed.key.filter(|key| credits::is_key(key));
+    faults.unless(key.is_some(), "idempotency-key", "is a header of 1 to 255 printable ASCII characters");
+    let mut consumption = Consumption { key: key.unwrap_or_default(), ..Consumption::default() };
+    faults.unless(keyed.members.contains_key("amount"), "amount", "is missing");
+    for (member, value) in keyed.members {
+        match (member.as_str(), value) {
+            ("amount", value) => {
+                let amount = value.as_i64().filter(|amount| (1..=MAX_AMOUNT).contains(amount));
+                faults.unless(amount.is_some(), "amount", "must be a whole number from 1 to 1000000000000");
+                consumption.amount = amount.unwrap_or_default();
+            }
+            ("note", Value::Null) => {}
+            ("note", Value::String(note)) => consumption.note = Some(note),
+            ("note", _) => faults.add("note", "must be a text"),
+            // The name comes from the client; what does not fit is cut.
+            (unknown, _) => faults.add(unknown.chars().take(64).collect::<String>(), "is not known here"),
+        }
+    }
+    faults.none()?;
+    Ok(consumption)
+}
+
+/// Reads the body of `usage`.
+pub(super) fn batch(report: UsageReport) -> Result<Batch, Refusal> {
+    let mut faults = Faults::default();
+    faults.name("node", &report.node);
+    let is_number = i64::try_from(report.batch).is_ok_and(|number| number <= MAX_BALANCE);
+    faults.unless(is_number, "batch", "must be below 2^53");
+    faults.unless(report.requests.len() <= MAX_REPORTED, "requests", "may be 500 at most");
+    faults.unless(report.leases.len() <= MAX_REPORTED, "leases", "may be 500 at most");
+    faults.none()?;
+    let mut batch = Batch { node: report.node, number: report.batch, ..Batch::default() };
+    for (at, one) in report.requests.into_iter().enumerate() {
+        let place = |member: &str| format!("requests[{at}].{member}");
+        let user = faults.user(place("user_id"), one.user_id);
+        if let Some(key) = &one.key_id {
+            let is_id = (1..=UserId::MAX_LENGTH).contains(&key.len());
+            faults.unless(is_id, place("key_id"), "must be the id of a key");
+        }
+        let requests = faults.amount(place("requests"), one.requests, 0);
+        let tokens = faults.amount(place("tokens"), one.tokens, 0);
+        let seconds = faults.amount(place("last_used_at"), one.last_used_at, 0);
+        let last_used_at = Timestamp::from_seconds(seconds);
+        batch.counts.push(Count { user, key: one.key_id.map(KeyId::new), requests, tokens, last_used_at });
+    }
+    for (at, one) in report.leases.into_iter().enumerate() {
+        batch.leases.push(faults.used(&format!("leases[{at}]"), one.id, one.used));
+    }
+    faults.none()?;
+    Ok(batch)
+}
+
+/// Reads the body of `leases` at `now`.
+pub(super) fn lease_call(request: &LeaseRequest, now: Timestamp) -> Result<LeaseCall, Refusal> {
+    let mut faults = Faults::default();
+    faults.name("node", &request.node);
+    let number = request.take.len().saturating_add(request.renew.len()).saturating_add(request.settle.len());
+    faults.unless(number <= MAX_LEASES, "body", "may take, renew and settle 200 leases in all");
+    faults.none()?;
+    let mut call = LeaseCall { node: request.node.clone(), ..LeaseCall::default() };
+    for (at, one) in request.settle.iter().enumerate() {
+        call.settle.push(faults.used(&format!("settle[{at}]"), one.id.clone(), one.used));
+    }
+    for (at, one) in request.renew.iter().enumerate() {
+        let used = faults.used(&format!("renew[{at}]"), one.id.clone(), one.used);
+        call.renew.push((used, faults.until(format!("renew[{at}].extend_seconds"), one.extend_seconds, now)));
+    }
+    for (at, one) in request.take.iter().enumerate() {
+        let place = |member: &str| format!("take[{at}].{member}");
+        faults.name(place("request"), &one.request);
+        faults.unless(one.least <= one.wanted, place("least"), "must not be more than wanted");
+        call.take.push(Take {
+            id: credits::lease_id(&request.node, &one.request),
+            user: faults.user(place("user_id"), one.user_id.clone()),
+            wanted: faults.amount(place("wanted"), one.wanted, 1),
+            least: faults.amount(place("least"), one.least, 1),
+            expires_at: faults.until(place("seconds"), one.seconds, now),
+        });
+    }
+    faults.none()?;
+    Ok(call)
+}
+
+/// What the edge is told of a wish.
+pub(super) fn take_outcome(outcome: TakeOutcome) -> WireTake {
+    match outcome {
+        TakeOutcome::Granted(one) => WireTake::Granted {
+            amount: amount(&one),
+            expires_at: one.expires_at.unix_seconds(),
+            id: one.id.as_str().to_owned(),
+        },
+        TakeOutcome::Exhausted { reserved } => WireTake::Exhausted { reserved: u64::try_from(reserved).unwrap_or(0) },
+        TakeOutcome::Ended => WireTake::Ended,
+        TakeOutcome::Unknown => WireTake::Unknown,
+    }
+}
+
+/// What the edge is told of a renewal or a settlement.
+pub(super) fn lease_outcome(outcome: UseOutcome) -> LeaseOutcome {
+    match outcome {
+        UseOutcome::Open(one) => LeaseOutcome::Open { amount: amount(&one), expires_at: one.expires_at.unix_seconds() },
+        UseOutcome::Ended => LeaseOutcome::Ended,
+        UseOutcome::Unknown => LeaseOutcome::Unknown,
+    }
+}
+
+fn amount(one: &Reservation) -> u64 {
+    u64::try_from(one.amount).unwrap_or(0)
+}
+
+/// Faults on the way through a body. What has one is given a value that is not used then.
+#[derive(Default)]
+struct Faults(Vec<(String, String)>);
+
+impl Faults {
+    /// Most faults that are told.
+    const MOST: usize = 50;
+
+    fn add(&mut self, field: impl Into<String>, problem: &str) {
+        if self.0.len() < Self::MOST {
+            self.0.push((field.into(), problem.to_owned()));
+        }
+    }
+
+    fn unless(&mut self, is_good: bool, field: impl Into<String>, problem: &str) {
+        if !is_good {
+            self.add(field, problem);
+        }
+    }
+
+    fn none(&mut self) -> Result<(), Refusal> {
+        if self.0.is_empty() { Ok(()) } else { Err(Refusal::invalid(std::mem::take(&mut self.0))) }
+    }
+
+    fn name(&mut self, field: impl Into<String>, text: &str) {
+        let is_name = (1..=MAX_NODE).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic());
+        self.unless(is_name, field, "must have 1 to 64 printable ASCII characters without spaces");
+    }
+
+    fn user(&mut self, field: String, id: String) -> UserId {
+        self.unless((1..=UserId::MAX_LENGTH).contains(&id.len()), field, "must be the id of a user");
+        UserId::new(id)
+    }
+
+    fn amount(&mut self, field: String, amount: u64, least: i64) -> i64 {
+        let amount = i64::try_from(amount).ok().filter(|amount| (least..=MAX_AMOUNT).contains(amount));
+        self.unless(amount.is_some(), field, "must be a whole number, 1000000000000 at most");
+        amount.unwrap_or_default()
+    }
+
+    fn used(&mut self, place: &str, id: String, used: u64) -> Used {
+        let is_id = (1..=LeaseId::MAX_LENGTH).contains(&id.len());
+        self.unless(is_id, format!("{place}.id"), "must be the id of a lease");
+        Used { id: LeaseId::new(id), used: self.amount(format!("{place}.used"), used, 0) }
+    }
+
+    fn until(&mut self, field: String, seconds: u32, now: Timestamp) -> Timestamp {
+        let seconds = i64::from(seconds);
+        self.unless((1..=MAX_LEASE_SECONDS).contains(&seconds), field, "must be 1 to 600");
+        now.plus_seconds(seconds)
+    }
+}
