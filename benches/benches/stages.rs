@@ -70,6 +70,7 @@ fn identity(key: Option<KeyHash>) -> Identity {
         clerk_id: None,
         subscription: Some("pro".into()),
         tokens_remaining: Some(10_000),
+        tokens_not_before: None,
         key: key.map(|hash| KeyFacts { id: "key_1".into(), hash, scopes: vec!["read".into()], expires_at: None }),
     }
 }

@@ -84,7 +84,7 @@ impl Plugin {
     pub(crate) fn tick(&mut self) {
         let now = Now(host::now_ms());
         let leads =
-            self.sync.tick(&mut self.engine, &self.world, &self.config.control_plane, self.follower.is_broken, now);
+            self.sync.tick(&mut self.engine, &self.world, &self.config.control_plane, self.follower.is_broken(), now);
         self.catch_up(now);
         let overdue = self.waiting.overdue(now);
         self.again(overdue, Turn::Last, now);

@@ -1,8 +1,11 @@
 //! How the VMs of one Envoy tell each other what the control plane said: the leader publishes, everyone catches up.
 //!
-//! In the shared data lie the last settings, a ring of the last changes, and a head that names both. Everything is
-//! sealed. This module must not know how the leader got its news.
+//! In the shared data lie the last settings, a ring of the last changes, the pages of what is revoked
+//! (`share/pages.rs`), and a head that names them. Everything is sealed. This module must not know how the leader got its news.
 
+mod pages;
+
+use pages::Lost;
 use serde::{Deserialize, Serialize};
 use tollgate_core::{
     cache::slot,
@@ -32,6 +35,8 @@ struct Mark {
 pub(crate) struct Head {
     last: Mark,
     settings: Mark,
+    /// Which pages of what is revoked have been written, one bit each.
+    revoked: u16,
     pub(crate) cursor: Option<Cursor>,
     heard_ms: u64,
 }
@@ -57,8 +62,10 @@ struct PublishedSettings {
 pub(crate) struct Follower {
     last: Option<Mark>,
     settings: Mark,
-    /// What the head names is not there: everything has to be asked for anew.
-    pub(crate) is_broken: bool,
+    /// The settings that the head names are not there.
+    lacks_settings: bool,
+    /// Pages of what is revoked that the head names are not there.
+    lacks_pages: bool,
     pub(crate) heard_ms: u64,
 }
 
@@ -68,14 +75,29 @@ pub(crate) fn head(engine: &mut Engine, world: &HostWorld) -> (Head, u32) {
     (open(engine, slot::HEAD, &sealed).unwrap_or_default(), cas)
 }
 
-/// Publishes an answer of the control plane. `false`: somebody else has published meanwhile, and this answer is void.
-pub(crate) fn publish(engine: &mut Engine, world: &HostWorld, by: u64, answer: SyncAnswer, now: Now) -> bool {
+/// Publishes an answer of the control plane, if nobody else has published meanwhile; then this answer is void, and asked
+/// for again from the place that holds now.
+///
+/// # Errors
+/// [`Lost`]: what the answer adds to is not there, so everything has to be asked for anew.
+pub(crate) fn publish(
+    engine: &mut Engine,
+    world: &HostWorld,
+    by: u64,
+    answer: SyncAnswer,
+    now: Now,
+) -> Result<(), Lost> {
     let (mut head, cas) = head(engine, world);
     let is_news = answer.reset
         || answer.settings.is_some()
         || !answer.changes.is_empty()
         || head.cursor.as_ref() != Some(&answer.cursor);
     head.heard_ms = now.0;
+    // Before the head: whoever reads a head finds in the pages whatever was revoked up to it. That they may hold more,
+    // if this publication turns out to be void, harms nobody.
+    if !pages::write(engine, world, &mut head.revoked, &answer, now)? {
+        return Ok(());
+    }
     if is_news {
         let mark = Mark { version: head.last.version.wrapping_add(1), by };
         if let Some(settings) = answer.settings {
@@ -94,11 +116,19 @@ pub(crate) fn publish(engine: &mut Engine, world: &HostWorld, by: u64, answer: S
         head.cursor = Some(answer.cursor);
     }
     let plain = serde_json::to_vec(&head).unwrap_or_default();
-    let sealed = engine.sealer().seal(slot::HEAD, &plain);
-    sealed.is_some_and(|sealed| host::set_shared(&world.slot(slot::HEAD), &sealed, cas))
+    if let Some(sealed) = engine.sealer().seal(slot::HEAD, &plain) {
+        // Whoever has published in between has this answer's news as well: its poll began at the same place.
+        let _ = host::set_shared(&world.slot(slot::HEAD), &sealed, cas);
+    }
+    Ok(())
 }
 
 impl Follower {
+    /// What the head names is not there: everything has to be asked for anew.
+    pub(crate) fn is_broken(&self) -> bool {
+        self.lacks_settings || self.lacks_pages
+    }
+
     /// Takes in everything that was published since the last time. Returns whether new settings came in force.
     pub(crate) fn catch_up(&mut self, engine: &mut Engine, world: &HostWorld, now: Now) -> bool {
         let (head, _) = head(engine, world);
@@ -108,13 +138,16 @@ impl Follower {
         if self.last == Some(head.last) {
             return false;
         }
-        self.news(engine, world, head.last, &cursor, now);
+        if self.news(engine, world, head.last, &cursor, now) {
+            self.lacks_pages = !pages::read(engine, world, head.revoked, now);
+        }
         self.last = Some(head.last);
         self.settings != head.settings && self.settings(engine, world, head.settings)
     }
 
-    /// Applies the changes up to `last`, oldest first: follows the chain back to what this VM has seen.
-    fn news(&self, engine: &mut Engine, world: &HostWorld, last: Mark, cursor: &Cursor, now: Now) {
+    /// Applies the changes up to `last`, oldest first: follows the chain back to what this VM has seen. Returns whether
+    /// something may have been revoked that these changes do not tell.
+    fn news(&self, engine: &mut Engine, world: &HostWorld, last: Mark, cursor: &Cursor, now: Now) -> bool {
         let (mut found, mut wanted): (Vec<News>, _) = (Vec::new(), last);
         for _ in 0..slot::LOG_SLOTS {
             if Some(wanted) == self.last {
@@ -132,7 +165,10 @@ impl Follower {
             (Some(mine), _) if wanted == mine => {}
             // A VM that starts: what it may find in shared memory is judged from the oldest change it can see.
             (None, Some(oldest)) => engine.start_at(oldest.before.as_ref().unwrap_or(&oldest.cursor)),
-            _ => return engine.forget(cursor, now),
+            _ => {
+                engine.forget(cursor, now);
+                return true;
+            }
         }
         for news in found.iter().rev() {
             if news.reset {
@@ -140,6 +176,7 @@ impl Follower {
             }
             engine.changed(&news.changes, &news.cursor, now);
         }
+        self.last.is_none() || found.iter().any(|news| news.reset)
     }
 
     fn settings(&mut self, engine: &mut Engine, world: &HostWorld, wanted: Mark) -> bool {
@@ -147,10 +184,10 @@ impl Follower {
         let published: Option<PublishedSettings> = sealed.and_then(|(sealed, _)| open(engine, slot::SETTINGS, &sealed));
         let Some(published) = published.filter(|published| published.mark == wanted) else {
             host::log(LogLevel::Warn, "tollgate: the shared settings are not those announced; they are asked for anew");
-            self.is_broken = true;
+            self.lacks_settings = true;
             return false;
         };
-        self.is_broken = false;
+        self.lacks_settings = false;
         self.settings = wanted;
         match Compiled::compile(&published.settings) {
             Ok((compiled, faults)) => {

@@ -31,12 +31,14 @@ pub(crate) struct Sync {
     call: Option<u32>,
     next_poll: u64,
     failures: usize,
+    /// An answer could not be published: the next poll asks for everything.
+    anew: bool,
 }
 
 impl Sync {
     /// `me` is drawn at random: nothing else tells one VM from another.
     pub(crate) fn new(me: u64) -> Self {
-        Self { me, node: format!("{me:016x}"), leads_until: 0, call: None, next_poll: 0, failures: 0 }
+        Self { me, node: format!("{me:016x}"), leads_until: 0, call: None, next_poll: 0, failures: 0, anew: false }
     }
 
     /// Renews or takes the lease, and polls when it is time. Returns whether this VM leads.
@@ -88,7 +90,7 @@ impl Sync {
 
     fn poll(&mut self, engine: &mut Engine, world: &HostWorld, control: &ControlPlane, anew: bool, now: Now) {
         let (head, _) = share::head(engine, world);
-        let path = path(head.cursor.as_ref().filter(|_| !anew), &self.node);
+        let path = path(head.cursor.as_ref().filter(|_| !anew && !self.anew), &self.node);
         self.call = call(control, "GET", &path, &[], POLL_TIMEOUT_MS);
         if self.call.is_none() {
             self.failed("Envoy does not know its cluster, or no host of it", now);
@@ -123,8 +125,7 @@ impl Sync {
         }
         self.next_poll = now.0;
         if self.leads(now) {
-            // Whoever has published in between has this answer's news as well: its poll began at the same place.
-            let _ = share::publish(engine, world, self.me, answer, now);
+            self.anew = share::publish(engine, world, self.me, answer, now).is_err();
         }
     }
 }

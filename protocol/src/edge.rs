@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Code, Cursor, Identity, KeyHash, issuer::Issuer, policy::Policy};
+use crate::{Code, Cursor, Identity, KeyHash, Revocation, issuer::Issuer, policy::Policy};
 
 /// Path of the long poll: `GET /edge/v1/sync?cursor=…&node=…`. Held open for [`SYNC_HOLD_SECONDS`] at most.
 pub const SYNC_PATH: &str = "/edge/v1/sync";
@@ -28,6 +28,9 @@ pub struct SyncAnswer {
     /// What has changed about users and keys since the asked cursor.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub changes: Vec<Change>,
+    /// On a reset: everything that is revoked at the cursor.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub revocations: Vec<Revocation>,
 }
 
 /// Everything an Envoy needs to decide, but for the people.
@@ -84,6 +87,13 @@ pub enum Change {
         /// Why it is refused from now on; absent: ask again.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         refused: Option<Code>,
+    },
+    /// A session, a token or a signing key is refused from now on.
+    Revoked {
+        /// What, and for how long.
+        revocation: Revocation,
+        /// Number of the change in the feed.
+        seq: u64,
     },
     /// A kind that this version does not know. The edge treats everything cached as stale.
     #[serde(other)]

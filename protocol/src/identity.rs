@@ -54,6 +54,10 @@ pub struct Identity {
     /// Tokens (credits) left at the time of the answer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tokens_remaining: Option<i64>,
+    /// Tokens issued before this moment (unix seconds, claim `iat`) are refused: the user has signed out everywhere.
+    /// API keys are not concerned.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tokens_not_before: Option<u64>,
     /// The API key that was asked about; absent for users found by a token.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key: Option<KeyFacts>,

@@ -18,8 +18,10 @@ pub mod identity;
 pub mod issuer;
 pub mod policy;
 pub mod problem;
+pub mod revocation;
 
 pub use api_key::KeyHash;
 pub use code::Code;
 pub use cursor::Cursor;
 pub use identity::{Identity, KeyFacts, Method};
+pub use revocation::{Revocation, Revoked};

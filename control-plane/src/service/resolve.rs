@@ -151,6 +151,7 @@ fn identity(user: User, key: Option<ApiKey>) -> Identity {
         clerk_id: user.clerk.map(|clerk| clerk.id),
         subscription: Some(user.subscription.as_str().to_owned()),
         tokens_remaining: Some(user.tokens_remaining),
+        tokens_not_before: user.tokens_not_before(),
         key: key.map(|key| KeyFacts {
             id: key.id.as_str().to_owned(),
             hash: key.hash,

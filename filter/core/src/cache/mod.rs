@@ -3,8 +3,10 @@
 
 mod bounded;
 mod fresh;
+mod revoked;
 mod seal;
 
 pub use bounded::Bounded;
 pub use fresh::{Freshness, Touch};
+pub use revoked::{Mark, PAGES, Page, RevokedSet};
 pub use seal::{Sealer, slot};

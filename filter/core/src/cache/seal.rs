@@ -12,11 +12,11 @@ use zeroize::Zeroizing;
 /// Names of the slots. They carry a prefix of ours and a version of their layout.
 pub mod slot {
     /// Who leads.
-    pub const LEASE: &str = "tollgate.1.lease";
+    pub const LEASE: &str = "tollgate.2.lease";
     /// What has been published last.
-    pub const HEAD: &str = "tollgate.1.head";
+    pub const HEAD: &str = "tollgate.2.head";
     /// The last settings.
-    pub const SETTINGS: &str = "tollgate.1.settings";
+    pub const SETTINGS: &str = "tollgate.2.settings";
     /// Number of slots for changes.
     pub const LOG_SLOTS: u64 = 64;
     /// Number of slots for identities. The host never frees a slot, so their number is fixed.
@@ -24,13 +24,18 @@ pub mod slot {
 
     /// The slot of a numbered publication.
     pub fn log(version: u64) -> String {
-        format!("tollgate.1.log.{}", version % LOG_SLOTS)
+        format!("tollgate.2.log.{}", version % LOG_SLOTS)
+    }
+
+    /// The slot of a page of what is revoked.
+    pub fn revoked(page: usize) -> String {
+        format!("tollgate.2.revoked.{page}")
     }
 
     /// The slot in which the identity of a subject may lie.
     pub fn identity(subject: &[u8; 32]) -> String {
         let [a, b, ..] = *subject;
-        format!("tollgate.1.id.{}", u64::from(u16::from_le_bytes([a, b])) % IDENTITY_SLOTS)
+        format!("tollgate.2.id.{}", u64::from(u16::from_le_bytes([a, b])) % IDENTITY_SLOTS)
     }
 }
 

@@ -13,10 +13,25 @@ pub struct Caller<'a> {
     pub identity: &'a Identity,
     /// What the credential may do.
     pub scopes: &'a [Box<str>],
-    /// Clerk session.
+    /// Session of a token.
     pub session_id: Option<&'a str>,
+    /// When a token was issued, in unix seconds.
+    pub issued_at: Option<u64>,
     /// Clerk user id of the person who acts as this user.
     pub actor: Option<&'a str>,
+}
+
+impl Caller<'_> {
+    /// Whether the credential is a token from before its user signed out everywhere; one that does not say when it was
+    /// issued may be.
+    fn is_from_before_a_sign_out(&self) -> bool {
+        let is_token = match self.method {
+            Method::ApiKey => false,
+            Method::Clerk | Method::Legacy => true,
+        };
+        let not_before = self.identity.tokens_not_before;
+        is_token && not_before.is_some_and(|not_before| self.issued_at.is_none_or(|issued_at| issued_at < not_before))
+    }
 }
 
 /// Proof that a rule allows this caller. Only [`decide`] makes one, and only a permit can be turned into headers:
@@ -45,7 +60,7 @@ pub fn accepts(rule: &Rule, method: Method) -> Result<(), Code> {
     if rule.accept.has(method) { Ok(()) } else { Err(Code::MethodNotAccepted) }
 }
 
-/// Decides. The order is fixed, so that a request always gets the same reason: account and key first, then kind,
+/// Decides. The order is fixed, so that a request always gets the same reason: account, key and sign-out first, then kind,
 /// role, subscription, scope.
 ///
 /// # Errors
@@ -58,6 +73,9 @@ pub fn decide<'a>(caller: Caller<'a>, rule: &Rule, now_seconds: u64) -> Result<P
     let expiry = identity.key.as_ref().and_then(|key| key.expires_at);
     if expiry.is_some_and(|expires_at| expires_at <= now_seconds) {
         return Err(Code::ApiKeyExpired);
+    }
+    if caller.is_from_before_a_sign_out() {
+        return Err(Code::TokenRevoked);
     }
     accepts(rule, caller.method)?;
     if !rule.roles.is_empty() && !rule.roles.iter().any(|role| **role == *identity.role) {
@@ -86,9 +104,32 @@ mod tests {
     fn check(change: impl FnOnce(&mut Identity, &mut Rule, &mut Vec<Box<str>>), expect: Result<(), Code>) {
         let (mut identity, mut rule, mut scopes) = (identity(), Rule::default(), vec![]);
         change(&mut identity, &mut rule, &mut scopes);
-        let caller =
-            Caller { method: Method::Clerk, identity: &identity, scopes: &scopes, session_id: None, actor: None };
+        let caller = Caller { issued_at: Some(50), ..caller(Method::Clerk, &identity, &scopes) };
         assert_eq!(decide(caller, &rule, 100).map(|_| ()), expect);
+    }
+
+    fn caller<'a>(method: Method, identity: &'a Identity, scopes: &'a [Box<str>]) -> Caller<'a> {
+        Caller { method, identity, scopes, session_id: None, issued_at: None, actor: None }
+    }
+
+    #[test]
+    fn a_token_from_before_a_sign_out_is_revoked_and_a_key_is_not() {
+        for (method, not_before, issued_at, expect) in [
+            (Method::Clerk, Some(100), Some(100), Ok(())),
+            (Method::Clerk, Some(100), Some(99), Err(Code::TokenRevoked)),
+            (Method::Legacy, Some(100), Some(100), Ok(())),
+            (Method::Legacy, Some(100), Some(99), Err(Code::TokenRevoked)),
+            (Method::Legacy, Some(100), None, Err(Code::TokenRevoked)),
+            (Method::Legacy, None, None, Ok(())),
+            (Method::ApiKey, Some(100), None, Ok(())),
+            (Method::ApiKey, Some(100), Some(1), Ok(())),
+        ] {
+            let mut identity = identity();
+            identity.tokens_not_before = not_before;
+            let caller = Caller { issued_at, ..caller(method, &identity, &[]) };
+            let decided = decide(caller, &Rule::default(), 100).map(|_| ());
+            assert_eq!(decided, expect, "{method:?} {not_before:?} {issued_at:?}");
+        }
     }
 
     fn key(expires_at: Option<u64>) -> Option<tollgate_protocol::KeyFacts> {

@@ -2,10 +2,13 @@
 
 use std::rc::Rc;
 
-use tollgate_protocol::{Cursor, edge::Change};
+use tollgate_protocol::{Cursor, Revoked, edge::Change};
 
 use super::{Engine, Now};
-use crate::{cache::Sealer, settings::Compiled};
+use crate::{
+    cache::{RevokedSet, Sealer},
+    settings::Compiled,
+};
 
 impl Engine {
     /// Puts new settings in force, for every request from now on.
@@ -25,6 +28,11 @@ impl Engine {
             match change {
                 Change::User { id, seq } => self.people.user_changed(id, *seq),
                 Change::Key { hash, seq, refused } => self.people.key_changed(hash, *seq, *refused, now),
+                // Which tokens a kind of a newer control plane concerns cannot be known; who holds them is asked anew.
+                Change::Revoked { revocation, .. } if revocation.what == Revoked::Unknown => {
+                    self.people.lost(cursor, now);
+                }
+                Change::Revoked { revocation, .. } => self.revoked.add(revocation, now.seconds()),
                 Change::Unknown => self.people.lost(cursor, now),
             }
         }
@@ -44,6 +52,16 @@ impl Engine {
     pub fn forget(&mut self, cursor: &Cursor, now: Now) {
         self.people.clear();
         self.people.lost(cursor, now);
+    }
+
+    /// What is revoked, to be filled from what the workers share.
+    pub fn revoked(&mut self) -> &mut RevokedSet {
+        &mut self.revoked
+    }
+
+    /// Keyed hashing for maps of this VM, so that nobody can choose entries that collide.
+    pub fn hasher(&self) -> ahash::RandomState {
+        self.hasher.clone()
     }
 
     /// What seals and opens the values that the workers share.

@@ -6,14 +6,14 @@ mod known;
 mod step;
 mod subject;
 
-use std::{collections::HashMap, rc::Rc};
+use std::{cell::OnceCell, collections::HashMap, rc::Rc};
 
 use ahash::RandomState;
 pub use known::Known;
 pub use step::{Answered, Call, Now, Settled, Step, Turn, Until, Wait};
 pub use subject::SubjectKey;
 use tollgate_protocol::{
-    Code, Method,
+    Code, Method, Revoked,
     api_key::{self, Form},
     config::{Limits, PluginConfig},
     edge::{ResolveAnswer, ResolveRequest},
@@ -21,7 +21,7 @@ use tollgate_protocol::{
 };
 
 use crate::{
-    cache::{Bounded, Sealer},
+    cache::{Bounded, Mark, RevokedSet, Sealer},
     decide::{self, Caller},
     extract::{Credential, extract},
     policy::{self, Rule},
@@ -59,6 +59,7 @@ pub struct Engine {
     settings: Option<Rc<Compiled>>,
     tokens: Bounded<Box<[u8]>, Verified>,
     people: known::People,
+    revoked: RevokedSet,
     sealer: Sealer,
     limits: Limits,
     realm: String,
@@ -66,6 +67,7 @@ pub struct Engine {
     heard: Now,
     refreshed: HashMap<String, Now, RandomState>,
     beside: Vec<Call>,
+    hasher: RandomState,
 }
 
 impl core::fmt::Debug for Engine {
@@ -79,6 +81,16 @@ struct Verified {
     claims: Rc<VerifiedClaims>,
     subject: SubjectKey,
     generation: u64,
+    /// Under which names the token may be revoked: made when something is.
+    marks: Rc<OnceCell<Vec<Mark>>>,
+}
+
+/// The names of a token's session, of itself and of its key, each with and without its issuer.
+fn marks(claims: &VerifiedClaims) -> Vec<Mark> {
+    let names =
+        [(Revoked::Session, claims.session_id()), (Revoked::Token, claims.token_id()), (Revoked::Key, claims.key_id())];
+    let named = names.into_iter().filter_map(|(what, id)| Some((what, id?)));
+    named.flat_map(|(what, id)| [None, claims.issuer()].map(|issuer| Mark::of(what, issuer, id))).collect()
 }
 
 /// Why a request is not decided yet, or is refused.
@@ -129,13 +141,15 @@ impl Engine {
             settings: None,
             tokens: Bounded::new(config.cache.tokens, config.cache.token_bytes, hasher.clone()),
             people: known::People::new(&config.cache, &hasher),
+            revoked: RevokedSet::new(&hasher),
             sealer: Sealer::new(&config.control_plane.edge_secret, seeds.nonce),
             limits: config.limits,
             realm: config.realm.clone(),
             max_stale_ms: u64::from(config.max_stale_seconds).saturating_mul(1000),
             heard: Now(0),
-            refreshed: HashMap::with_hasher(hasher),
+            refreshed: HashMap::with_hasher(hasher.clone()),
             beside: Vec::new(),
+            hasher,
         }
     }
 
@@ -196,11 +210,18 @@ impl Engine {
         let hash = subject::key_hash(key);
         let known = self.identify(SubjectKey::of_key(&hash), || ResolveRequest::ApiKey { hash }, at)?;
         let (identity, scopes) = (&known.identity, &known.scopes);
-        at.permit(Caller { method: Method::ApiKey, identity, scopes, session_id: None, actor: None })
+        at.permit(Caller { method: Method::ApiKey, identity, scopes, session_id: None, issued_at: None, actor: None })
     }
 
     fn by_token(&mut self, token: &[u8], source: Source, at: Crossing<'_>) -> Result<HeaderPlan, Stop> {
-        let Verified { claims, subject, .. } = self.verified(token, source, at)?;
+        let Verified { claims, subject, marks: names, .. } = self.verified(token, source, at)?;
+        // Asked at each request: a token in memory may have been revoked since.
+        if !self.revoked.is_empty() {
+            let names = names.get_or_init(|| marks(&claims));
+            if self.revoked.refuses(names, claims.issued_at(), at.now.seconds()) {
+                return Err(Stop::Refuse(Code::TokenRevoked));
+            }
+        }
         decide::accepts(at.rule, claims.method())?;
         let known = self.identify(subject, || subject::question(&claims), at)?;
         at.permit(Caller {
@@ -208,6 +229,7 @@ impl Engine {
             identity: &known.identity,
             scopes: claims.scopes(),
             session_id: claims.session_id(),
+            issued_at: claims.issued_at(),
             actor: claims.actor(),
         })
     }
@@ -226,7 +248,7 @@ impl Engine {
         match verify::verify(token, source, &settings.issuers, now.seconds(), &self.limits, world) {
             Ok(claims) => {
                 let subject = SubjectKey::of_claims(&claims);
-                let verified = Verified { claims: Rc::new(claims), subject, generation };
+                let verified = Verified { claims: Rc::new(claims), subject, generation, marks: Rc::default() };
                 let weight = token.len().saturating_add(CLAIMS_BYTES);
                 self.tokens.put(token.into(), verified.clone(), weight);
                 Ok(verified)

@@ -14,6 +14,7 @@ use super::*;
 use crate::{base64url, request::Field, verify::HashName};
 
 mod caches;
+mod revoked;
 mod waits;
 
 const SECRET: &[u8; 32] = b"0123456789abcdef0123456789abcdef";
@@ -100,9 +101,13 @@ fn holder(user: &str, key: &str) -> Identity {
 
 /// A legacy token of a subject that expires so many seconds after [`T0`].
 fn token(subject: &str, expires_in: u64) -> String {
+    sign(&format!(r#"{{"sub":"{subject}","exp":{}}}"#, T0 / 1000 + expires_in))
+}
+
+/// A legacy token of these claims.
+fn sign(claims: &str) -> String {
     let encode = |text: &str| base64::Engine::encode(&base64::engine::general_purpose::URL_SAFE_NO_PAD, text);
-    let claims = format!(r#"{{"sub":"{subject}","exp":{}}}"#, T0 / 1000 + expires_in);
-    let signed = format!("{}.{}", encode(r#"{"alg":"HS256"}"#), encode(&claims));
+    let signed = format!("{}.{}", encode(r#"{"alg":"HS256"}"#), encode(claims));
     let mut mac = <Hmac<Sha256>>::new_from_slice(SECRET).unwrap();
     mac.update(signed.as_bytes());
     let signature = mac.finalize().into_bytes();

@@ -19,13 +19,21 @@ fn identity(name: &str) -> Identity {
         clerk_id: None,
         subscription: Some(String::new()),
         tokens_remaining: Some(-3),
+        tokens_not_before: None,
         key: None,
     }
 }
 
 fn plan(identity: &Identity, rule: &Rule, request: &RequestView<'_>) -> HeaderPlan {
     let scopes = ["a:read".into(), "b c".into()];
-    let caller = Caller { method: Method::Clerk, identity, scopes: &scopes, session_id: Some("sess_1"), actor: None };
+    let caller = Caller {
+        method: Method::Clerk,
+        identity,
+        scopes: &scopes,
+        session_id: Some("sess_1"),
+        issued_at: None,
+        actor: None,
+    };
     let permit = decide::decide(caller, rule, 0).unwrap();
     HeaderPlan::permitted(&permit, rule, None, request, 0)
 }
