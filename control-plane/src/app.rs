@@ -44,6 +44,11 @@ impl App {
         Self { actor, request_id: request_id.map(str::to_owned), ..self.clone() }
     }
 
+    /// The request in which it acts.
+    pub fn request_id(&self) -> Option<&str> {
+        self.request_id.as_deref()
+    }
+
     /// What a change made now carries.
     pub fn stamp(&self) -> Stamp {
         Stamp { at: self.clock.now(), actor: self.actor.clone(), request_id: self.request_id.clone() }

@@ -49,6 +49,7 @@ pub struct Caller {
     method: Method,
     scopes: Vec<Scope>,
     impersonated: bool,
+    session_id: Option<String>,
     request_id: Option<String>,
 }
 
@@ -71,6 +72,11 @@ impl Caller {
     /// Whether someone else acts as this user.
     pub fn is_impersonated(&self) -> bool {
         self.impersonated
+    }
+
+    /// The session that the credential belongs to.
+    pub fn session_id(&self) -> Option<&str> {
+        self.session_id.as_deref()
     }
 
     /// The request in which the assertion came.
@@ -117,6 +123,7 @@ struct AssertionClaims {
     method: Method,
     #[serde(default)]
     scopes: Vec<String>,
+    sid: Option<String>,
     act: Option<IgnoredAny>,
 }
 
@@ -203,5 +210,12 @@ fn check(claims: AssertionClaims, now: u64) -> Result<Caller, AssertionFault> {
         return Err(AssertionFault::Claims);
     }
     let user_id = UserId::new(claims.sub);
-    Ok(Caller { user_id, method: claims.method, scopes, impersonated: claims.act.is_some(), request_id: None })
+    Ok(Caller {
+        user_id,
+        method: claims.method,
+        scopes,
+        impersonated: claims.act.is_some(),
+        session_id: claims.sid,
+        request_id: None,
+    })
 }

@@ -70,7 +70,13 @@ impl Feed {
                 }
                 FeedPage::Entries(entries, place) => return Ok(answer(entries, place, told, &posted)),
             }
-            let idle = SyncAnswer { cursor: cursor.clone(), reset: false, settings: None, changes: Vec::new() };
+            let idle = SyncAnswer {
+                cursor: cursor.clone(),
+                reset: false,
+                settings: None,
+                changes: Vec::new(),
+                revocations: Vec::new(),
+            };
             tokio::select! {
                 () = &mut hold => return Ok(idle),
                 // An error says that the server is gone: no more to wait for either way.
@@ -81,14 +87,16 @@ impl Feed {
         }
     }
 
-    /// Everything, for an Envoy that knows nothing. The place was read before the settings: a change in between is told
-    /// again, never missed.
+    /// Everything, for an Envoy that knows nothing. The place was read before the settings and the revocations: a change in
+    /// between is told again, never missed.
     async fn reset(&self, head: Cursor) -> Result<SyncAnswer, StoreError> {
         // Keys that are still being fetched after this time are pushed when they come.
         let _ = tokio::time::timeout(FIRST_KEYS_WAIT, self.key_sets.first_round()).await;
+        let revocations = self.app.store.revocations(self.app.clock.now()).await?;
         let posted = self.board.watch().borrow().clone();
         let cursor = Cursor { settings: Some(posted.digest), ..head };
-        Ok(SyncAnswer { cursor, reset: true, settings: Some((*posted.settings).clone()), changes: Vec::new() })
+        let settings = Some((*posted.settings).clone());
+        Ok(SyncAnswer { cursor, reset: true, settings, changes: Vec::new(), revocations })
     }
 
     /// Forgets what is old, for as long as it is not stopped.
@@ -99,6 +107,17 @@ impl Feed {
                 Ok(0) => {}
                 Ok(gone) => tracing::info!(gone, "old feed entries forgotten"),
                 Err(error) => tracing::warn!(%error, "the feed could not be pruned"),
+            }
+            let now = app.clock.now();
+            for (what, pruned) in [
+                ("revocations", app.store.prune_revocations(now).await),
+                ("sessions", app.store.prune_sessions(now).await),
+            ] {
+                match pruned {
+                    Ok(0) => {}
+                    Ok(gone) => tracing::info!(gone, "{what} that are over forgotten"),
+                    Err(error) => tracing::warn!(%error, "{what} that are over could not be forgotten"),
+                }
             }
             tokio::time::sleep(PRUNE_INTERVAL).await;
         }
@@ -112,9 +131,11 @@ fn answer(entries: Vec<FeedEntry>, place: Cursor, told: Option<u64>, posted: &Po
         Happening::User(id) => Change::User { id: id.as_str().to_owned(), seq },
         Happening::Key(hash) => Change::Key { hash, seq, refused: None },
         Happening::KeyRevoked(hash) => Change::Key { hash, seq, refused: Some(Code::ApiKeyRevoked) },
+        Happening::Revoked(revocation) => Change::Revoked { revocation, seq },
         Happening::Unknown => Change::Unknown,
     };
     let settings = (told != Some(posted.digest)).then(|| (*posted.settings).clone());
     let cursor = Cursor { settings: Some(posted.digest), ..place };
-    SyncAnswer { cursor, reset: false, settings, changes: entries.into_iter().map(change).collect() }
+    let changes = entries.into_iter().map(change).collect();
+    SyncAnswer { cursor, reset: false, settings, changes, revocations: Vec::new() }
 }

@@ -28,6 +28,8 @@ pub struct Metrics {
     pub(crate) key_set_time: GaugeVec,
     /// Age of an issuer's last good key set in seconds.
     pub(crate) key_set_age: GaugeVec,
+    /// Logins and refreshes of the older sign-in by outcome.
+    pub(crate) sign_ins: IntCounterVec,
     /// Failures of the store by kind.
     pub(crate) store_errors: IntCounterVec,
     /// Tokens by what became of them.
@@ -62,6 +64,7 @@ impl Metrics {
         let requests = counters("tollgate_requests_total", "Requests answered.", &["listener", "route", "status"])?;
         let resolves = counters("tollgate_resolves_total", "Credentials resolved.", &["credential", "outcome"])?;
         let fetches = counters("tollgate_key_set_fetches_total", "Fetches of key sets.", &["issuer", "outcome"])?;
+        let sign_ins = counters("tollgate_sign_ins_total", "Logins and refreshes.", &["what", "outcome"])?;
         let store_errors = counters("tollgate_store_errors_total", "Failures of the store.", &["kind"])?;
         let key_set_time = gauges("tollgate_key_set_timestamp_seconds", "When a key set was last good.", &["issuer"])?;
         let key_set_age = gauges("tollgate_key_set_age_seconds", "Age of the last good key set.", &["issuer"])?;
@@ -91,6 +94,7 @@ impl Metrics {
             fetches,
             key_set_time,
             key_set_age,
+            sign_ins,
             store_errors,
             tokens,
             open_reservations,

@@ -6,7 +6,7 @@ use std::{net::SocketAddr, time::Duration};
 use tokio::{net::TcpListener, sync::watch, task::JoinSet};
 use tollgate_protocol::{
     edge::Settings,
-    issuer::{ClaimNames, Issuer, IssuerKind, MissingParty},
+    issuer::{ClaimNames, Issuer, IssuerKind, Jwk, MissingParty},
 };
 
 use crate::{
@@ -25,6 +25,8 @@ use crate::{
         key_sets::{Fetched, KeySets},
         policy,
         policy_file::{PolicyFile, PolicyFileFault},
+        seen::Seen,
+        sign_in::{SignIn, SignInFault},
     },
     store::StoreError,
 };
@@ -53,6 +55,9 @@ pub enum StartError {
     /// The assertion key cannot be had.
     #[error("cannot load the assertion key: {0}")]
     AssertionKey(#[source] ServiceError),
+    /// The older sign-in cannot be had.
+    #[error("cannot prepare the sign-in: {0}")]
+    SignIn(#[from] SignInFault),
     /// The policy file cannot be used.
     #[error(transparent)]
     Policy(#[from] PolicyFileFault),
@@ -106,8 +111,10 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
         Some((file, policy)) => (Some(file), policy),
         None => (None, policy::built_in()),
     };
+    let sign_in = SignIn::load(&app, config.legacy.as_ref()).await?;
+    let own_keys = sign_in.as_ref().map(|sign_in| sign_in.public_keys(app.clock.now())).unwrap_or_default();
     let board = Board::new(Settings {
-        issuers: issuers(&config),
+        issuers: issuers(&config, &own_keys),
         policy,
         accept_imported_keys: config.accept_imported_keys,
         assertion: Some(assertions.for_edges()),
@@ -129,10 +136,16 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     tasks.spawn(Feed::keep_pruned(app.clone()));
     let settling = app.acting(Actor::System, None);
     tasks.spawn(credits::keep_settled(settling, metrics.clone()));
+    if let Some(keys) = sign_in.as_ref().and_then(SignIn::own_keys) {
+        let others = config.legacy.as_ref().map(|legacy| legacy.keys.clone()).unwrap_or_default();
+        tasks.spawn(keys.clone().keep_current(app.clone(), board.clone(), others));
+    }
+    let (seen, notes) = Seen::start(app.clone());
+    tasks.spawn(notes);
 
     let feed = Feed::new(app.clone(), board.clone(), key_sets.clone(), stop.clone());
     let edge_secret = config.edge_secret;
-    let shared = Shared::new(Parts { app, board, key_sets, feed, assertions, edge_secret, metrics });
+    let shared = Shared::new(Parts { app, board, key_sets, feed, assertions, edge_secret, sign_in, seen, metrics });
     let mut servers = JoinSet::new();
     servers.spawn(http::server::serve(api_listener, http::api::router(shared.clone()), stop.clone(), STOP_DEADLINE));
     servers.spawn(http::server::serve(edge_listener, http::edge::router(shared), stop, STOP_DEADLINE));
@@ -147,8 +160,9 @@ async fn bind(address: SocketAddr, setting: &settings::Setting) -> Result<(TcpLi
     Ok((listener, bound))
 }
 
-fn issuers(config: &Config) -> Vec<Issuer> {
-    config.clerk.iter().map(clerk_issuer).chain(config.legacy.iter().map(legacy_issuer)).collect()
+fn issuers(config: &Config, own_keys: &[Jwk]) -> Vec<Issuer> {
+    let legacy = config.legacy.iter().map(|legacy| legacy_issuer(legacy, own_keys));
+    config.clerk.iter().map(clerk_issuer).chain(legacy).collect()
 }
 
 fn clerk_issuer(clerk: &ClerkConfig) -> Issuer {
@@ -169,7 +183,7 @@ fn clerk_issuer(clerk: &ClerkConfig) -> Issuer {
     }
 }
 
-fn legacy_issuer(legacy: &LegacyConfig) -> Issuer {
+fn legacy_issuer(legacy: &LegacyConfig, own_keys: &[Jwk]) -> Issuer {
     Issuer {
         kind: IssuerKind::Legacy,
         issuer: legacy.issuer.clone(),
@@ -179,7 +193,7 @@ fn legacy_issuer(legacy: &LegacyConfig) -> Issuer {
         leeway_seconds: legacy.leeway_seconds,
         max_lifetime_seconds: None,
         claims: ClaimNames::default(),
-        keys: legacy.keys.clone(),
+        keys: legacy.keys.iter().chain(own_keys).cloned().collect(),
     }
 }
 

@@ -135,6 +135,25 @@ fn near(key: &str) -> Option<&'static str> {
     })
 }
 
+/// A lifetime in whole seconds, written `90s`, `15m`, `12h` or `30d`: at least a second, at most `most_seconds`.
+pub(super) fn lifetime(text: &str, most_seconds: u64) -> Result<Duration, String> {
+    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+    let (number, unit) = text.split_at(digits);
+    let factor: Option<u64> = match unit {
+        "s" => Some(1),
+        "m" => Some(60),
+        "h" => Some(3600),
+        "d" => Some(24 * 3600),
+        _ => None,
+    };
+    let seconds = number.parse::<u64>().ok().zip(factor).and_then(|(number, factor)| number.checked_mul(factor));
+    match seconds {
+        Some(seconds) if (1..=most_seconds).contains(&seconds) => Ok(Duration::from_secs(seconds)),
+        Some(_) => Err(format!("must be between 1s and {}h", most_seconds / 3600)),
+        None => Err("must be a whole number with a unit, such as 90s, 15m, 12h or 30d".to_owned()),
+    }
+}
+
 /// `true` or `false`.
 pub(super) fn truth(text: &str) -> Result<bool, String> {
     text.parse().map_err(|_| "must be true or false".to_owned())

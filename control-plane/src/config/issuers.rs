@@ -6,9 +6,10 @@ use std::time::Duration;
 use tollgate_protocol::issuer::{Jwk, MissingParty};
 
 use super::{
-    Secret,
+    Secret, SharedAlgorithm, SignInConfig, Signing,
     bind::{Binder, duration},
     settings,
+    sign_in::sign_in,
 };
 use crate::clerk::{
     jwks, public_key,
@@ -65,8 +66,10 @@ pub struct LegacyConfig {
     pub audience: Vec<String>,
     /// Clock skew in seconds.
     pub leeway_seconds: u32,
-    /// The keys, each with its one algorithm.
+    /// The keys, each with its one algorithm. Keys of our own are not among them.
     pub keys: Vec<Jwk>,
+    /// Whether and how users sign in here.
+    pub sign_in: Option<SignInConfig>,
 }
 
 impl ClerkConfig {
@@ -95,11 +98,13 @@ impl LegacyConfig {
     /// Says why the algorithm or the secret cannot be used.
     pub fn shared(algorithm: &str, secret: &Secret, issuer: Option<&str>) -> Result<Self, String> {
         let key = shared_key(algorithm, secret)?;
+        let signing = SharedAlgorithm::from_word(algorithm).map(|word| Signing::Secret(word, secret.clone()));
         Ok(Self {
             issuer: issuer.map(str::to_owned),
             audience: Vec::new(),
             leeway_seconds: LEEWAY_SECONDS,
             keys: vec![key],
+            sign_in: signing.map(SignInConfig::new),
         })
     }
 }
@@ -174,7 +179,11 @@ pub(super) fn legacy(from: &mut Binder<'_>) -> Option<LegacyConfig> {
     let algorithm = from.parsed(&settings::LEGACY_ALGORITHM, algorithm);
     let issuer = from.text(&settings::LEGACY_ISSUER);
     let audience = from.list(&settings::LEGACY_AUDIENCE);
+    let shared = algorithm.zip(secret.as_ref());
+    let sign_in = sign_in(from, shared);
+    let has_own_key = matches!(sign_in, Some(SignInConfig { signing: Signing::OwnKey, .. }));
     let keys = match (secret, public, algorithm?) {
+        (None, None, _) if has_own_key => Vec::new(),
         (None, None, _) => {
             if issuer.is_some() || !audience.is_empty() {
                 from.missing(&settings::LEGACY_SECRET, "a legacy issuer needs it, or legacy.public_key");
@@ -202,7 +211,7 @@ pub(super) fn legacy(from: &mut Binder<'_>) -> Option<LegacyConfig> {
             }
         },
     };
-    Some(LegacyConfig { issuer, audience, leeway_seconds: LEEWAY_SECONDS, keys })
+    Some(LegacyConfig { issuer, audience, leeway_seconds: LEEWAY_SECONDS, keys, sign_in })
 }
 
 fn algorithm(text: &str) -> Result<&'static str, String> {

@@ -7,6 +7,7 @@ mod issuers;
 mod mongo_url;
 mod secret;
 pub mod settings;
+mod sign_in;
 mod source;
 
 use std::{
@@ -22,6 +23,7 @@ pub use fault::ConfigFault;
 pub use issuers::{ClerkConfig, ClerkKeys, LegacyConfig};
 pub use mongo_url::MongoUrl;
 pub use secret::Secret;
+pub use sign_in::{AttemptLimit, PasswordCost, SharedAlgorithm, SignInConfig, Signing};
 pub use source::{Environment, Source};
 
 /// Everything `tollgate serve` needs to know. [`settings`] documents each value.

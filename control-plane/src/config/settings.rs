@@ -49,6 +49,16 @@ settings! {
     LEGACY_ALGORITHM = "legacy.algorithm", "LEGACY_JWT_ALGORITHM", "HS256", "The one algorithm of the older sign-in's tokens.";
     LEGACY_ISSUER = "legacy.issuer", "LEGACY_JWT_ISSUER", "", "Exact claim iss of the older sign-in's tokens; without it they must have none.";
     LEGACY_AUDIENCE = "legacy.audience", "LEGACY_JWT_AUDIENCE", "", "Values of aud of which a legacy token needs one, separated by commas; empty: not checked.";
+    LEGACY_SIGNING = "legacy.signing", "LEGACY_JWT_SIGNING", "", "Who signs the tokens of POST /auth/login: secret (legacy.secret), own_key (an Ed25519 key made and published here) or off; not set: secret where there is one.";
+    ACCESS_LIFETIME = "sign_in.access_lifetime", "TOLLGATE_ACCESS_LIFETIME", "15m", "Lifetime of an access token of the older sign-in: 90s, 15m, 12h.";
+    REFRESH_LIFETIME = "sign_in.refresh_lifetime", "TOLLGATE_REFRESH_LIFETIME", "30d", "Lifetime of a refresh token that is not used: 12h, 30d.";
+    PASSWORD_MEMORY = "sign_in.password_memory_kib", "TOLLGATE_PASSWORD_MEMORY_KIB", "19456", "Memory of Argon2id for each password in KiB; RFC 9106 recommends 65536 (with 3 passes, 4 lanes) where there is enough of it.";
+    PASSWORD_PASSES = "sign_in.password_passes", "TOLLGATE_PASSWORD_PASSES", "2", "Passes of Argon2id.";
+    PASSWORD_LANES = "sign_in.password_lanes", "TOLLGATE_PASSWORD_LANES", "1", "Lanes of Argon2id.";
+    PASSWORD_SLOTS = "sign_in.password_slots", "TOLLGATE_PASSWORD_SLOTS", "2", "How many passwords are looked at in one moment; others wait.";
+    ACCOUNT_ATTEMPTS = "sign_in.account_attempts", "TOLLGATE_ACCOUNT_ATTEMPTS", "20/15m", "How many logins of one account may fail, and in which time.";
+    ADDRESS_ATTEMPTS = "sign_in.address_attempts", "TOLLGATE_ADDRESS_ATTEMPTS", "200/15m", "How many logins from one address may fail, and in which time.";
+    TRUSTED_HOPS = "trusted_hops", "TOLLGATE_TRUSTED_HOPS", "1", "How many proxies of yours append to x-forwarded-for before the control plane: Envoy alone is 1.";
 }
 
 /// The environment variable that names the settings file.

@@ -2,6 +2,7 @@
 //! hold a secret: what is shown of a record is chosen here, member by member.
 
 use serde_json::{Value, json};
+use tollgate_protocol::{Revocation, Revoked};
 
 use super::{ApiKey, Scope, Timestamp, User, UserId, ledger::Entry};
 
@@ -123,4 +124,24 @@ pub fn posting(entry: &Entry) -> (Value, Value) {
     let after =
         json!({ "tokens_remaining": entry.balance, "amount": entry.amount, "key": entry.key, "note": entry.note });
     (json!({ "tokens_remaining": before }), after)
+}
+
+/// What the log of changes shows of a revocation.
+pub fn revocation(revocation: &Revocation) -> Value {
+    json!({ "issuer": revocation.issuer, "until": revocation.until })
+}
+
+/// The action of revoking something of this kind.
+pub const fn revoked(what: Revoked) -> &'static str {
+    match what {
+        Revoked::Session => "session.revoked",
+        Revoked::Token => "token.revoked",
+        Revoked::Key => "signing_key.revoked",
+        Revoked::Unknown => "revoked",
+    }
+}
+
+/// What the log of changes shows of a sign-out.
+pub fn sign_out(at: Option<Timestamp>) -> Value {
+    json!({ "last_logout_at": at.map(Timestamp::millis) })
 }

@@ -1,6 +1,6 @@
 //! What the feed tells: which facts an Envoy must look at anew. It must not hold the facts themselves.
 
-use tollgate_protocol::KeyHash;
+use tollgate_protocol::{KeyHash, Revocation};
 
 use super::UserId;
 
@@ -13,6 +13,8 @@ pub enum Happening {
     Key(KeyHash),
     /// A key is refused from now on.
     KeyRevoked(KeyHash),
+    /// A session, a token or a signing key is refused from now on.
+    Revoked(Revocation),
     /// A kind that this version does not know: written by a newer one.
     Unknown,
 }

@@ -1,4 +1,4 @@
-//! Users, keys and changes: data and their rules. Nothing here knows JSON, a store or HTTP.
+//! Users, keys, sessions and changes: data and their rules. Nothing here knows JSON, a store or HTTP.
 
 mod api_key;
 pub mod audit;
@@ -7,6 +7,7 @@ mod email;
 pub mod ledger;
 mod page;
 mod rate;
+mod session;
 mod time;
 mod user;
 
@@ -16,5 +17,6 @@ pub use change::{FeedEntry, Happening};
 pub use email::Email;
 pub use page::PageKey;
 pub use rate::{Rate, RateFault};
+pub use session::{Presented, Session, SessionId, TokenHash};
 pub use time::Timestamp;
 pub use user::{ClerkIdentity, FIRST_TOKENS, Revision, Role, Subscription, User, UserFilter, UserId, UserPatch};

@@ -180,6 +180,12 @@ impl User {
         self.role == Role::Admin && self.is_active
     }
 
+    /// Tokens issued before this moment (unix seconds) are refused: the second after the one of the last sign-out, since
+    /// a token says its time in whole seconds.
+    pub fn tokens_not_before(&self) -> Option<u64> {
+        self.last_logout_at.map(|at| at.unix_seconds().saturating_add(1))
+    }
+
     /// Whether a Clerk user who has proved to own this account's address may take it over: never an account whose own
     /// address was not proved (someone else may have registered it in advance), never one that is linked, never an admin.
     pub fn may_be_linked(&self) -> bool {

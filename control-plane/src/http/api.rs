@@ -7,7 +7,7 @@ use axum::{
     http::{Method, StatusCode, header},
     middleware,
     response::{IntoResponse, Response},
-    routing::{MethodFilter, get, on},
+    routing::{MethodFilter, get, on, post},
 };
 use serde_json::json;
 
@@ -18,6 +18,7 @@ use super::{
     error::{ApiCode, Refusal},
     extract::{Keyed, Object, Page},
     observe::{Observer, observe},
+    sign_in::{end_session, list_sessions, log_out, login, refresh},
 };
 use crate::{
     assertion::Caller,
@@ -53,16 +54,24 @@ routes! {
     GET "/api/tokens" => balance(());
     GET "/api/tokens/history" => history(Page);
     POST "/api/tokens/consume" => consume(Keyed);
+    GET "/api/sessions" => list_sessions(());
+    DELETE "/api/sessions/{id}" => end_session(Result<Path<String>, PathRejection>);
+    POST "/auth/logout" => log_out(());
 }
 
 /// Routes that anyone may ask: they tell public keys only.
 pub const OPEN_ROUTES: &[(Method, &str)] = &[(Method::GET, "/.well-known/jwks.json")];
+
+/// Routes that anyone may ask, to become somebody: they look at a password or a refresh token.
+pub const SIGN_IN_ROUTES: &[(Method, &str)] = &[(Method::POST, "/auth/login"), (Method::POST, "/auth/refresh")];
 
 /// The router of the API listener.
 pub fn router(shared: Shared) -> Router {
     let observer = Observer { listener: "api", metrics: shared.metrics.clone() };
     protected()
         .route("/.well-known/jwks.json", get(public_keys))
+        .route("/auth/login", post(login))
+        .route("/auth/refresh", post(refresh))
         .method_not_allowed_fallback(async || Refusal::new(ApiCode::MethodNotAllowed))
         .fallback(async || Refusal::new(ApiCode::NotFound))
         .layer(middleware::from_fn_with_state(observer, observe))
@@ -108,7 +117,9 @@ async fn revoke_key(
 }
 
 async fn public_keys(State(shared): State<Shared>) -> Response {
-    let set = json!({ "keys": [shared.assertions.public_jwk()] });
+    let mut keys = vec![shared.assertions.public_jwk()];
+    keys.extend(shared.sign_in.iter().flat_map(|sign_in| sign_in.public_keys(shared.app.clock.now())));
+    let set = json!({ "keys": keys });
     ([(header::CACHE_CONTROL, "public, max-age=300")], Json(set)).into_response()
 }
 
@@ -122,8 +133,8 @@ pub(super) async fn active(shared: &Shared, caller: &Caller) -> Result<User, Ref
     }
 }
 
-/// Whoever acts as someone else makes no keys that outlive the session, and takes none away.
-async fn in_person(shared: &Shared, caller: &Caller) -> Result<User, Refusal> {
+/// Whoever acts as someone else makes no keys that outlive the session, takes none away, and signs nobody out.
+pub(super) async fn in_person(shared: &Shared, caller: &Caller) -> Result<User, Refusal> {
     if caller.is_impersonated() {
         return Err(Refusal::new(ApiCode::ImpersonatedSession));
     }

@@ -24,7 +24,7 @@ use super::{
     observe::{Observer, READY_PATH, observe},
 };
 use crate::{
-    domain::Actor,
+    domain::{Actor, UserId},
     service::{ServiceError, resolve::resolve},
 };
 
@@ -96,7 +96,10 @@ async fn resolve_credential(
     };
     let answer = resolve(&shared.app.acting(Actor::Edge, None), &request).await;
     let outcome = match &answer {
-        Ok(ResolveAnswer { outcome: Outcome::Identity(_), .. }) => "identity",
+        Ok(ResolveAnswer { outcome: Outcome::Identity(identity), .. }) => {
+            shared.seen.note(UserId::new(&identity.user_id), shared.app.clock.now());
+            "identity"
+        }
         Ok(ResolveAnswer { outcome: Outcome::Refused(code), .. }) => code.as_str(),
         Err(_) => "error",
     };

@@ -10,7 +10,10 @@ use tollgate_protocol::{Code, problem::MEDIA_TYPE};
 
 use crate::{
     assertion::AssertionFault,
-    service::{InputFault, ServiceError},
+    service::{
+        InputFault, ServiceError,
+        sign_in::{PasswordFault, SignInFault},
+    },
     store::StoreError,
 };
 
@@ -52,11 +55,14 @@ catalogue! {
     InvalidRequest = "invalid_request", 400, "Invalid request", "The request cannot be used as it is; 'faults' lists why.";
     AssertionRequired = "assertion_required", 401, "Not authenticated", "This API is reached through the proxy, which says who calls.";
     EdgeSecretRequired = "edge_secret_required", 401, "Not an edge", "This API needs the edge secret as a bearer token.";
+    SignInRefused = "sign_in_refused", 401, "Not signed in", "The e-mail address or the password is wrong, or this account may not be used.";
+    RefreshRefused = "refresh_refused", 401, "Not refreshed", "The refresh token is not good (any more). Sign in again.";
     UserUnknown = Code::UserUnknown.as_str(), Code::UserUnknown.status(), Code::UserUnknown.title(), Code::UserUnknown.detail();
     UserInactive = Code::UserInactive.as_str(), Code::UserInactive.status(), Code::UserInactive.title(), Code::UserInactive.detail();
-    ImpersonatedSession = "impersonated_session", 403, "Impersonated session", "Keys are issued and revoked by the user in person.";
     TokensExhausted = Code::TokensExhausted.as_str(), Code::TokensExhausted.status(), Code::TokensExhausted.title(), Code::TokensExhausted.detail();
     ScopeRequired = Code::ScopeRequired.as_str(), Code::ScopeRequired.status(), Code::ScopeRequired.title(), Code::ScopeRequired.detail();
+    ImpersonatedSession = "impersonated_session", 403, "Impersonated session", "Keys and sessions are the business of the user in person.";
+    MethodNotAccepted = Code::MethodNotAccepted.as_str(), Code::MethodNotAccepted.status(), Code::MethodNotAccepted.title(), Code::MethodNotAccepted.detail();
     ScopeExceeded = "scope_exceeded", 403, "Scope exceeded", "An API key cannot issue a key that may do more than itself.";
     NotFound = "not_found", 404, "Not found", "There is no such thing here.";
     MethodNotAllowed = "method_not_allowed", 405, "Method not allowed", "This path does not have this method; 'Allow' lists those it has.";
@@ -67,8 +73,10 @@ catalogue! {
     LimitReached = "limit_reached", 409, "Limit reached", "There are as many as there may be. Remove one first.";
     BodyTooLarge = "body_too_large", 413, "Body too large", "The body is larger than this path takes.";
     MediaType = "unsupported_media_type", 415, "Unsupported media type", "Send application/json.";
+    TooManyAttempts = "too_many_attempts", 429, "Too many attempts", "Wait for as long as 'Retry-After' says.";
     Internal = "internal", 500, "Internal error", "Something went wrong here. The request id finds it in the log.";
     StoreUnavailable = "store_unavailable", 503, "Store unavailable", "Try again shortly.";
+    Busy = "busy", 503, "Busy", "There is too much to do at this moment. Try again shortly.";
     TimedOut = "timed_out", 503, "Timed out", "The answer took too long. Try again shortly.";
 }
 
@@ -77,7 +85,8 @@ catalogue! {
 pub struct Refusal {
     code: ApiCode,
     faults: Vec<(String, String)>,
-    retry_after: bool,
+    /// Seconds.
+    retry_after: Option<u32>,
 }
 
 /// The body of a refusal, in the form of [`tollgate_protocol::problem::Problem`].
@@ -103,7 +112,7 @@ struct Fault<'r> {
 impl Refusal {
     /// A refusal without faults.
     pub fn new(code: ApiCode) -> Self {
-        let retry_after = code.status() == StatusCode::SERVICE_UNAVAILABLE;
+        let retry_after = (code.status() == StatusCode::SERVICE_UNAVAILABLE).then_some(1);
         Self { code, faults: Vec::new(), retry_after }
     }
 
@@ -135,8 +144,8 @@ impl Refusal {
             let challenge = HeaderValue::from_static("Bearer realm=\"tollgate\", error=\"invalid_token\"");
             headers.insert(header::WWW_AUTHENTICATE, challenge);
         }
-        if self.retry_after {
-            headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        if let Some(seconds) = self.retry_after {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
         response
     }
@@ -168,6 +177,23 @@ impl From<ServiceError> for Refusal {
                 tracing::error!(%error, "no randomness");
                 Self::new(ApiCode::Internal)
             }
+        }
+    }
+}
+
+impl From<SignInFault> for Refusal {
+    fn from(fault: SignInFault) -> Self {
+        match fault {
+            SignInFault::Refused => Self::new(ApiCode::SignInRefused),
+            SignInFault::TooMany { retry_after } => {
+                Self { retry_after: Some(retry_after), ..Self::new(ApiCode::TooManyAttempts) }
+            }
+            SignInFault::Password(PasswordFault::Busy) => Self::new(ApiCode::Busy),
+            SignInFault::NoKey | SignInFault::Password(PasswordFault::Random(_) | PasswordFault::Hash(_)) => {
+                tracing::error!(%fault, "nobody can sign in");
+                Self::new(ApiCode::Internal)
+            }
+            SignInFault::Service(error) => error.into(),
         }
     }
 }

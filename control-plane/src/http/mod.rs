@@ -4,11 +4,14 @@
 pub mod api;
 mod credits;
 mod dto;
+mod dto_sign_in;
 pub mod edge;
 pub mod error;
 mod extract;
 mod observe;
+mod origin;
 pub mod server;
+mod sign_in;
 
 use std::sync::Arc;
 
@@ -19,7 +22,7 @@ use crate::{
     domain::Actor,
     feed::Feed,
     metrics::Metrics,
-    service::{board::Board, key_sets::KeySets},
+    service::{board::Board, key_sets::KeySets, seen::Seen, sign_in::SignIn},
 };
 
 /// What the handlers of both listeners share.
@@ -41,6 +44,10 @@ pub struct Parts {
     pub assertions: Assertions,
     /// The secret of edges.
     pub edge_secret: Secret,
+    /// The older sign-in, where there is one.
+    pub sign_in: Option<SignIn>,
+    /// Notes when users were there.
+    pub seen: Seen,
     /// Counters.
     pub metrics: Metrics,
 }

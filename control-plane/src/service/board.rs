@@ -6,7 +6,11 @@ use std::sync::Arc;
 
 use sha2::{Digest as _, Sha256};
 use tokio::sync::watch;
-use tollgate_protocol::{edge::Settings, issuer::Jwk, policy::Policy};
+use tollgate_protocol::{
+    edge::Settings,
+    issuer::{IssuerKind, Jwk},
+    policy::Policy,
+};
 
 /// The settings and their digest.
 #[derive(Debug, Clone)]
@@ -54,6 +58,18 @@ impl Board {
         self.change(|settings| {
             let mut differs = false;
             for one in settings.issuers.iter_mut().filter(|one| one.issuer.as_deref() == Some(issuer)) {
+                differs |= one.keys != keys;
+                one.keys = keys.to_vec();
+            }
+            differs
+        })
+    }
+
+    /// Puts a new key set of the older sign-in in place of the former one. Says whether it differs.
+    pub fn set_legacy_keys(&self, keys: &[Jwk]) -> bool {
+        self.change(|settings| {
+            let mut differs = false;
+            for one in settings.issuers.iter_mut().filter(|one| one.kind == IssuerKind::Legacy) {
                 differs |= one.keys != keys;
                 one.keys = keys.to_vec();
             }

@@ -1,4 +1,4 @@
-//! The use cases: who a credential belongs to, users, keys, settings. Nothing here knows HTTP or a database driver.
+//! The use cases: who a credential belongs to, users, keys, sessions, settings. Nothing here knows HTTP or a database driver.
 
 pub mod board;
 pub mod credits;
@@ -9,6 +9,9 @@ pub mod policy;
 pub mod policy_file;
 mod profile;
 pub mod resolve;
+pub mod seen;
+pub mod sessions;
+pub mod sign_in;
 pub mod users;
 
 pub use error::{InputFault, ServiceError};

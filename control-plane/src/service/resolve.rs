@@ -122,7 +122,12 @@ async fn clerk(app: &App, claims: &ClerkClaims<'_>, mut as_of: Cursor) -> Result
                 return found(made, user);
             }
             Err(StoreError::Conflict(
-                Conflict::ClerkIdentity | Conflict::Email | Conflict::Id | Conflict::KeyHash | Conflict::NotLinkable,
+                Conflict::ClerkIdentity
+                | Conflict::Email
+                | Conflict::Id
+                | Conflict::KeyHash
+                | Conflict::Changed
+                | Conflict::NotLinkable,
             )) => continue,
             Err(error) => return Err(error.into()),
         }
@@ -142,7 +147,9 @@ fn new_user(app: &App, claims: &ClerkClaims<'_>) -> Result<User, ServiceError> {
 }
 
 fn identity(user: User, key: Option<ApiKey>) -> Identity {
+    let tokens_not_before = user.tokens_not_before();
     Identity {
+        tokens_not_before,
         user_id: user.id.as_str().to_owned(),
         role: user.role.as_str().to_owned(),
         is_active: user.is_active,
@@ -151,7 +158,6 @@ fn identity(user: User, key: Option<ApiKey>) -> Identity {
         clerk_id: user.clerk.map(|clerk| clerk.id),
         subscription: Some(user.subscription.as_str().to_owned()),
         tokens_remaining: Some(user.tokens_remaining),
-        tokens_not_before: user.tokens_not_before(),
         key: key.map(|key| KeyFacts {
             id: key.id.as_str().to_owned(),
             hash: key.hash,

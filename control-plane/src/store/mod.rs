@@ -4,6 +4,7 @@
 mod error;
 mod ledger;
 pub mod mongo;
+mod sessions;
 pub mod sqlite;
 
 use std::sync::Arc;
@@ -15,6 +16,7 @@ use zeroize::Zeroizing;
 
 pub use error::{Cause, Conflict, StoreError};
 pub use ledger::LedgerStore;
+pub use sessions::{RevocationStore, SessionStore};
 
 use crate::{
     config::StoreLocation,
@@ -25,9 +27,15 @@ use crate::{
 };
 
 /// Everything a store does.
-pub trait Store: UserStore + KeyStore + FeedStore + KeySetStore + AuditStore + LedgerStore {}
+pub trait Store:
+    UserStore + KeyStore + FeedStore + KeySetStore + AuditStore + LedgerStore + SessionStore + RevocationStore
+{
+}
 
-impl<T: UserStore + KeyStore + FeedStore + KeySetStore + AuditStore + LedgerStore> Store for T {}
+impl<T> Store for T where
+    T: UserStore + KeyStore + FeedStore + KeySetStore + AuditStore + LedgerStore + SessionStore + RevocationStore
+{
+}
 
 /// Users. Each change writes its line of the feed and its entry in the log of changes in the same transaction.
 #[async_trait]

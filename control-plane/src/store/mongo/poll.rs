@@ -9,7 +9,7 @@ use mongodb::{
     bson::{Bson, DateTime, Document, doc},
 };
 
-use super::{documents, feed::Feed, values};
+use super::{documents, feed::Feed, revocations, schema, values};
 use crate::{
     domain::{Happening, UserId},
     store::StoreError,
@@ -24,7 +24,7 @@ const OVERLAP_MILLIS: i64 = 10_000;
 type Reader = fn(&Document) -> Happening;
 
 /// The collections that are polled.
-const POLLED: &[(&str, Reader)] = &[(documents::USERS, user), (documents::API_KEYS, key)];
+const POLLED: &[(&str, Reader)] = &[(documents::USERS, user), (documents::API_KEYS, key), (schema::REVOCATIONS, revoked)];
 
 fn user(document: &Document) -> Happening {
     let id = document.get("_id").and_then(values::id_text);
@@ -38,6 +38,11 @@ fn key(document: &Document) -> Happening {
         (Some(hash), Some(_)) => Happening::KeyRevoked(hash),
         (None, _) => Happening::Unknown,
     }
+}
+
+fn revoked(document: &Document) -> Happening {
+    let revocation = revocations::read(document.get("_id"), document.get("until"));
+    revocation.map_or(Happening::Unknown, Happening::Revoked)
 }
 
 /// Looks again and again. What this process changes itself is told at once by whoever changes it, and here once more.
@@ -93,7 +98,7 @@ impl Polled {
         let since = newest.saturating_sub(OVERLAP_MILLIS);
         let find = collection
             .find(doc! { "updated_at": { "$gte": DateTime::from_millis(since) } })
-            .projection(doc! { "updated_at": 1, "hash": 1, "revoked_at": 1 })
+            .projection(doc! { "updated_at": 1, "hash": 1, "revoked_at": 1, "until": 1 })
             .sort(doc! { "updated_at": 1 });
         let found: Vec<Document> = super::bounded(async { find.await?.try_collect().await }).await?;
         let mut seen = HashSet::with_capacity(found.len());

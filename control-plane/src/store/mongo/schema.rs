@@ -19,9 +19,11 @@ pub(super) const KEY_SETS: &str = "tollgate_key_sets";
 pub(super) const LEDGER: &str = "tollgate_ledger";
 pub(super) const META: &str = "tollgate_meta";
 pub(super) const RESERVATIONS: &str = "tollgate_reservations";
-pub(super) const SECRETS: &str = "tollgate_secrets";
 pub(super) const USAGE_BATCHES: &str = "tollgate_usage_batches";
 pub(super) const USAGE_DAILY: &str = "tollgate_usage_daily";
+pub(super) const REVOCATIONS: &str = "tollgate_revocations";
+pub(super) const SECRETS: &str = "tollgate_secrets";
+pub(super) const SESSIONS: &str = "tollgate_sessions";
 
 /// A collection and its indexes.
 struct Collection {
@@ -78,6 +80,23 @@ const COLLECTIONS: &[Collection] = &[
             index("at", &[("at", -1), ("_id", -1)], Kind::Plain),
             index("subject", &[("subject", 1), ("at", -1), ("_id", -1)], Kind::Plain),
             index("actor", &[("actor", 1), ("at", -1), ("_id", -1)], Kind::Plain),
+        ],
+        pre_images: false,
+    },
+    Collection {
+        name: SESSIONS,
+        indexes: &[
+            index("family", &[("family", 1)], Kind::Unique),
+            index("user", &[("user_id", 1), ("refreshed_at", -1)], Kind::Plain),
+            index("expires", &[("expires_at", 1)], Kind::Plain),
+        ],
+        pre_images: false,
+    },
+    Collection {
+        name: REVOCATIONS,
+        indexes: &[
+            index("until", &[("until", 1)], Kind::Plain),
+            index("tollgate_updated", &[("updated_at", 1)], Kind::Plain),
         ],
         pre_images: false,
     },

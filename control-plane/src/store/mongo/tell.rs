@@ -6,7 +6,7 @@ use mongodb::{
 };
 use tollgate_protocol::KeyHash;
 
-use super::{documents, ledger::documents::GIVEN_AT, schema, values};
+use super::{documents, ledger::documents::GIVEN_AT, revocations, schema, values};
 use crate::domain::{Happening, UserId};
 
 /// What one event tells.
@@ -25,8 +25,12 @@ type Reader = fn(&ChangeStreamEvent<Document>) -> Told;
 
 /// The collections that are watched, and who reads their events. Each change of ours writes an entry of the log of
 /// changes: that it was read says that the change has passed, also where it was none that is told.
-pub(super) const WATCHED: &[(&str, Reader)] =
-    &[(documents::USERS, user), (documents::API_KEYS, key), (schema::AUDIT, |_| Told::Nothing)];
+pub(super) const WATCHED: &[(&str, Reader)] = &[
+    (documents::USERS, user),
+    (documents::API_KEYS, key),
+    (schema::REVOCATIONS, revoked),
+    (schema::AUDIT, |_| Told::Nothing),
+];
 
 /// What an event tells.
 pub(super) fn told(event: &ChangeStreamEvent<Document>) -> Told {
@@ -85,6 +89,19 @@ fn key(event: &ChangeStreamEvent<Document>) -> Told {
     Told::One(happening)
 }
 
+fn revoked(event: &ChangeStreamEvent<Document>) -> Told {
+    let id = event.document_key.as_ref().and_then(|key| key.get("_id"));
+    let until = event.full_document.as_ref().and_then(|document| document.get("until"));
+    match (&event.operation_type, revocations::read(id, until)) {
+        // Forgotten, because its time was over.
+        (OperationType::Delete, _) => Told::Nothing,
+        (_, Some(revocation)) => Told::One(Happening::Revoked(revocation)),
+        // Forgotten since it was written: then it is over.
+        (_, None) if until.is_none() => Told::Nothing,
+        (_, None) => Told::One(Happening::Unknown),
+    }
+}
+
 fn quiet_of_key(member: &str) -> bool {
     matches!(member, "last_used_at" | "requests" | "updated_at")
 }
@@ -101,6 +118,7 @@ fn is_quiet(update: &UpdateDescription, quiet: fn(&str) -> bool) -> bool {
 #[cfg(test)]
 mod tests {
     use mongodb::bson::{deserialize_from_document, doc, oid::ObjectId};
+    use tollgate_protocol::{Revocation, Revoked};
 
     use super::*;
 
@@ -158,6 +176,22 @@ mod tests {
         let before = doc! {"fullDocumentBeforeChange": good};
         assert_eq!(of("api_keys", "delete", before), Told::One(Happening::KeyRevoked(hash)));
         assert_eq!(of("api_keys", "delete", doc! {}), Told::One(Happening::Unknown));
+    }
+
+    #[test]
+    fn revocations() {
+        let id = doc! {"what": "session", "issuer": "", "id": "s1"};
+        let now = doc! {"until": 1_800_000_000_i64};
+        let rest = doc! {"documentKey": {"_id": id.clone()}, "fullDocument": now.clone()};
+        let revocation =
+            Revocation { what: Revoked::Session, issuer: None, id: "s1".into(), until: 1_800_000_000 };
+        let told = || Told::One(Happening::Revoked(revocation.clone()));
+        assert_eq!(of(schema::REVOCATIONS, "insert", rest.clone()), told());
+        assert_eq!(update(schema::REVOCATIONS, id.clone(), doc! {"until": 1}, &[], now), told());
+        assert_eq!(of(schema::REVOCATIONS, "delete", rest), Told::Nothing);
+        assert_eq!(update(schema::REVOCATIONS, id, doc! {"until": 1}, &[], doc! {}), Told::Nothing);
+        let odd = doc! {"documentKey": {"_id": 7}, "fullDocument": {"until": 1_i64}};
+        assert_eq!(of(schema::REVOCATIONS, "insert", odd), Told::One(Happening::Unknown));
     }
 
     #[test]

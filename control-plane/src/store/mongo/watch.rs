@@ -70,7 +70,7 @@ impl Watcher {
             // Only what is read: documents hold what this has no use for, password hashes among it.
             doc! { "$project": {
                 "operationType": 1, "ns": 1, "to": 1, "documentKey": 1, "clusterTime": 1, "updateDescription": 1,
-                "fullDocument.hash": 1, "fullDocument.revoked_at": 1, "fullDocumentBeforeChange.hash": 1,
+                "fullDocument.hash": 1, "fullDocument.revoked_at": 1, "fullDocument.until": 1, "fullDocumentBeforeChange.hash": 1,
             } },
         ];
         let mut watch =

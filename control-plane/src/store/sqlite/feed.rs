@@ -14,6 +14,7 @@ use crate::{
 const USER: &str = "user";
 const KEY: &str = "key";
 const KEY_REVOKED: &str = "key_revoked";
+const REVOKED: &str = "revoked";
 
 /// Writes a line.
 pub(super) fn write(transaction: &Transaction<'_>, happening: &Happening, at: Timestamp) -> Result<(), StoreError> {
@@ -21,6 +22,10 @@ pub(super) fn write(transaction: &Transaction<'_>, happening: &Happening, at: Ti
         Happening::User(id) => (USER, id.as_str().to_owned()),
         Happening::Key(hash) => (KEY, hash.to_string()),
         Happening::KeyRevoked(hash) => (KEY_REVOKED, hash.to_string()),
+        Happening::Revoked(revocation) => {
+            let json = serde_json::to_string(revocation).map_err(|error| StoreError::Corrupt(error.to_string()))?;
+            (REVOKED, json)
+        }
         Happening::Unknown => return Ok(()),
     };
     let mut statement =
@@ -42,6 +47,7 @@ fn read(kind: &str, subject: String) -> Happening {
         (USER, id) => Happening::User(UserId::new(id)),
         (KEY, hash) => hash.parse().map_or(Happening::Unknown, Happening::Key),
         (KEY_REVOKED, hash) => hash.parse().map_or(Happening::Unknown, Happening::KeyRevoked),
+        (REVOKED, json) => serde_json::from_str(&json).map_or(Happening::Unknown, Happening::Revoked),
         _ => Happening::Unknown,
     }
 }

@@ -7,8 +7,10 @@ mod feed;
 mod key_sets;
 mod keys;
 mod ledger;
+mod revocations;
 mod rows;
 mod schema;
+mod sessions;
 mod users;
 mod worker;
 

@@ -141,6 +141,31 @@ const STEPS: &[&str] = &[
         tokens INTEGER NOT NULL,
         PRIMARY KEY (user_id, day, key_id)
     ) STRICT, WITHOUT ROWID;",
+    // 5: sessions of the older sign-in, and revocations of every kind.
+    "CREATE TABLE sessions (
+        id TEXT PRIMARY KEY NOT NULL,
+        user_id TEXT NOT NULL REFERENCES users (id) ON DELETE CASCADE,
+        created_at INTEGER NOT NULL,
+        refreshed_at INTEGER NOT NULL,
+        expires_at INTEGER NOT NULL,
+        access_until INTEGER NOT NULL,
+        family BLOB NOT NULL UNIQUE CHECK (length(family) = 32),
+        current BLOB NOT NULL CHECK (length(current) = 32),
+        previous BLOB CHECK (length(previous) = 32),
+        previous_used_at INTEGER,
+        address TEXT,
+        user_agent TEXT
+    ) STRICT;
+    CREATE INDEX sessions_user ON sessions (user_id, refreshed_at);
+    CREATE INDEX sessions_expiry ON sessions (expires_at);
+    CREATE TABLE revocations (
+        what TEXT NOT NULL,
+        issuer TEXT NOT NULL,
+        id TEXT NOT NULL,
+        until INTEGER NOT NULL,
+        PRIMARY KEY (what, issuer, id)
+    ) STRICT;
+    CREATE INDEX revocations_until ON revocations (until);",
 ];
 
 /// Brings the schema up to date. Returns the store's epoch and the feed's newest number.
