@@ -5,7 +5,7 @@ use std::{fs, path::PathBuf};
 
 use serde_json::Value;
 use tollgate_protocol::{
-    Code,
+    Code, Revocation, Revoked,
     credits::{LeaseAnswer, LeaseOutcome, LeaseRequest, TakeOutcome, UsageAnswer, UsageReport},
     edge::{Change, ResolveAnswer, ResolveRequest, SyncAnswer},
     headers,
@@ -35,7 +35,18 @@ fn every_message_reads_and_writes_as_it_is_written_down() {
     let full: SyncAnswer = check("sync-full.json");
     assert_eq!(full.settings.unwrap().issuers.len(), 2);
     let changes: SyncAnswer = check("sync-changes.json");
-    assert_eq!(changes.changes.len(), 2);
+    assert_eq!(changes.changes.len(), 5);
+    let kinds: Vec<Revoked> = changes
+        .changes
+        .iter()
+        .filter_map(|change| match change {
+            Change::Revoked { revocation, .. } => Some(revocation.what),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(kinds, [Revoked::Session, Revoked::Token, Revoked::Key]);
+    let reset: SyncAnswer = check("sync-revocations.json");
+    assert_eq!(reset.revocations.len(), 2);
     check::<ResolveRequest>("resolve-key.json");
     check::<ResolveRequest>("resolve-clerk.json");
     check::<ResolveRequest>("resolve-legacy.json");
@@ -63,6 +74,13 @@ fn an_outcome_of_a_lease_that_is_not_known_is_no_lease() {
     let answer: LeaseAnswer = serde_json::from_str(newer).unwrap();
     assert_eq!(answer.taken[0].outcome, TakeOutcome::Unknown);
     assert_eq!(answer.renewed[0].outcome, LeaseOutcome::Unknown);
+}
+
+#[test]
+fn a_kind_of_revocation_that_is_not_known_is_read_as_such() {
+    let newer = r#"{"what":"device","id":"d1","until":1800000000}"#;
+    let revocation: Revocation = serde_json::from_str(newer).unwrap();
+    assert_eq!((revocation.what, revocation.id.as_str()), (Revoked::Unknown, "d1"));
 }
 
 #[test]

@@ -5,6 +5,7 @@ mod admin;
 mod feed;
 mod ledger;
 mod records;
+mod sessions;
 mod sqlite_only;
 
 use std::sync::Arc;
@@ -87,6 +88,14 @@ suite! {
     feed::everything_is_there_after_opening_again;
     feed::a_hundred_writers_lose_nothing;
     feed::eight_first_openings_at_once_make_one_store;
+    sessions::a_session_comes_back_whole_and_belongs_to_its_user;
+    sessions::a_refresh_token_is_used_up_once;
+    sessions::ending_a_session_revokes_it_in_the_same_step;
+    sessions::signing_out_ends_everything_and_says_when;
+    sessions::a_better_hash_never_replaces_another_password;
+    sessions::being_seen_moves_forward_and_is_not_told;
+    sessions::revocations_hold_until_their_end_and_of_two_the_longer;
+    sessions::another_handle_hears_of_a_revocation;
 }
 
 /// All at once, in order.

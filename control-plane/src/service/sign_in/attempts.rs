@@ -13,6 +13,8 @@ use crate::{config::AttemptLimit, domain::Timestamp};
 
 /// Most subjects that are counted by name.
 const MOST: usize = 65_536;
+/// How often a full memory is swept, in seconds.
+const SWEEP_SECONDS: i64 = 5;
 /// So many times the limit is let through for all subjects together that find no place.
 const SHARED_FACTOR: u32 = 20;
 
@@ -29,8 +31,15 @@ pub trait Counters: Send + Sync + std::fmt::Debug {
 /// Counts in this process.
 #[derive(Debug, Default)]
 pub struct InMemory {
-    counts: Mutex<HashMap<u64, Count>>,
+    counts: Mutex<Counts>,
     hasher: RandomState,
+}
+
+#[derive(Debug, Default)]
+struct Counts {
+    by_name: HashMap<u64, Count>,
+    /// When what is over may be looked for again, which takes a while where there is much.
+    next_sweep: Option<Timestamp>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -48,15 +57,18 @@ impl Counters for InMemory {
         let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
         let mut name = self.hasher.hash_one(name);
         let mut most = limit.most;
-        if !counts.contains_key(&name) && counts.len() >= MOST {
-            counts.retain(|_, count| now < count.until);
-            if counts.len() >= MOST {
+        if !counts.by_name.contains_key(&name) && counts.by_name.len() >= MOST {
+            if counts.next_sweep.is_none_or(|next| next <= now) {
+                counts.by_name.retain(|_, count| now < count.until);
+                counts.next_sweep = Some(now.plus_seconds(SWEEP_SECONDS));
+            }
+            if counts.by_name.len() >= MOST {
                 // Whoever fills the memory must not free anybody's count by it: those who come count together.
                 (name, most) = (SHARED, limit.most.saturating_mul(SHARED_FACTOR));
             }
         }
         let fresh = Count { taken: 0, until: now.plus_seconds(i64::from(limit.seconds)) };
-        let count = counts.entry(name).or_insert(fresh);
+        let count = counts.by_name.entry(name).or_insert(fresh);
         if count.until <= now {
             *count = fresh;
         }
@@ -71,7 +83,7 @@ impl Counters for InMemory {
     async fn give_back(&self, name: &str) {
         let name = self.hasher.hash_one(name);
         let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(count) = counts.get_mut(&name) {
+        if let Some(count) = counts.by_name.get_mut(&name) {
             count.taken = count.taken.saturating_sub(1);
         }
     }
@@ -109,7 +121,7 @@ mod tests {
             refused += usize::from(counters.take(&number.to_string(), LIMIT, NOW).await.is_err());
         }
         assert!(refused > MOST / 2, "{refused}");
-        assert!(counters.counts.lock().expect("counts").len() <= MOST + 1);
+        assert!(counters.counts.lock().expect("counts").by_name.len() <= MOST + 1);
         assert!(counters.take("victim", LIMIT, NOW).await.is_err());
         assert_eq!(counters.take("new", LIMIT, NOW.plus_seconds(60)).await, Ok(()), "what is over makes room");
     }

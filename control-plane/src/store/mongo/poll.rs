@@ -24,7 +24,8 @@ const OVERLAP_MILLIS: i64 = 10_000;
 type Reader = fn(&Document) -> Happening;
 
 /// The collections that are polled.
-const POLLED: &[(&str, Reader)] = &[(documents::USERS, user), (documents::API_KEYS, key), (schema::REVOCATIONS, revoked)];
+const POLLED: &[(&str, Reader)] =
+    &[(documents::USERS, user), (documents::API_KEYS, key), (schema::REVOCATIONS, revoked)];
 
 fn user(document: &Document) -> Happening {
     let id = document.get("_id").and_then(values::id_text);

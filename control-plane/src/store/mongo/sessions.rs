@@ -58,7 +58,8 @@ fn session(document: Document) -> Result<Session, StoreError> {
     let (family, current) = (hash(&mut from, "family")?, hash(&mut from, "current")?);
     let previous = hash(&mut from, "previous")?.zip(from.moment("previous_used_at")?);
     let mut moment = |member| from.moment(member)?.ok_or_else(|| from.corrupt(member));
-    let (created_at, refreshed_at, expires_at) = (moment("created_at")?, moment("refreshed_at")?, moment("expires_at")?);
+    let (created_at, refreshed_at, expires_at) =
+        (moment("created_at")?, moment("refreshed_at")?, moment("expires_at")?);
     Ok(Session {
         id: SessionId::new(from.id("_id")?),
         user_id: UserId::new(from.id("user_id")?),

@@ -183,8 +183,7 @@ mod tests {
         let id = doc! {"what": "session", "issuer": "", "id": "s1"};
         let now = doc! {"until": 1_800_000_000_i64};
         let rest = doc! {"documentKey": {"_id": id.clone()}, "fullDocument": now.clone()};
-        let revocation =
-            Revocation { what: Revoked::Session, issuer: None, id: "s1".into(), until: 1_800_000_000 };
+        let revocation = Revocation { what: Revoked::Session, issuer: None, id: "s1".into(), until: 1_800_000_000 };
         let told = || Told::One(Happening::Revoked(revocation.clone()));
         assert_eq!(of(schema::REVOCATIONS, "insert", rest.clone()), told());
         assert_eq!(update(schema::REVOCATIONS, id.clone(), doc! {"until": 1}, &[], now), told());
