@@ -122,12 +122,7 @@ async fn clerk(app: &App, claims: &ClerkClaims<'_>, mut as_of: Cursor) -> Result
                 return found(made, user);
             }
             Err(StoreError::Conflict(
-                Conflict::ClerkIdentity
-                | Conflict::Email
-                | Conflict::Id
-                | Conflict::KeyHash
-                | Conflict::Changed
-                | Conflict::NotLinkable,
+                Conflict::ClerkIdentity | Conflict::Email | Conflict::Id | Conflict::KeyHash | Conflict::NotLinkable,
             )) => continue,
             Err(error) => return Err(error.into()),
         }

@@ -97,7 +97,7 @@ pub(crate) async fn a_refresh_token_is_used_up_once(place: &Place) {
     assert_eq!(won.len(), 1, "{outcomes:?}");
     assert_eq!(store.session_by_family(&first.family).await.expect("read").as_ref(), Some(won[0].0));
     for outcome in outcomes.iter().filter(|outcome| outcome.is_err()) {
-        assert!(matches!(outcome, Err(StoreError::Conflict(Conflict::Changed))), "{outcome:?}");
+        assert!(matches!(outcome, Err(StoreError::Conflict(Conflict::Revision))), "{outcome:?}");
     }
     let gone = store.refresh_session(&session("s9", "u", 9), &first.current).await;
     assert!(matches!(gone, Err(StoreError::NotFound)), "{gone:?}");

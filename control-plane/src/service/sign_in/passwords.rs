@@ -258,7 +258,7 @@ mod tests {
             "$2b$04$EGdrhbKUv8Oc9vGiXX0HQOxSg445d458Muh7DAHskb6QbtCvdxci\u{e9}",
             "$pbkdf2-sha256$29000$x$y",
             &format!("{good}$x"),
-            &format!("{head}"),
+            head,
             &format!("{head}!{tail}"),
         ] {
             assert_eq!(check(bad, "password").await, "wrong", "{bad}");
