@@ -133,6 +133,9 @@ impl Cluster {
     /// If it does not start.
     pub async fn set(members: usize) -> Self {
         let cluster = Self { servers: (0..members).map(|_| Server::start(true)).collect() };
+        for server in &cluster.servers {
+            until("mongod answers", PATIENCE, || server.hello()).await;
+        }
         let members = cluster.servers.iter().zip(0_i32..);
         let members: Vec<Document> = members.map(|(server, id)| doc! { "_id": id, "host": server.address() }).collect();
         let settings = doc! { "electionTimeoutMillis": ELECTION_MILLIS, "heartbeatIntervalMillis": 500 };

@@ -34,6 +34,8 @@ pub struct Options {
     pub legacy_audience: Vec<String>,
     /// Keys of the legacy issuer, instead of the shared secret.
     pub legacy_keys: Vec<Jwk>,
+    /// Where the data is, instead of a SQLite file in the stack's folder.
+    pub store: Option<StoreLocation>,
 }
 
 impl Default for Options {
@@ -45,6 +47,7 @@ impl Default for Options {
             filter_settings: Vec::new(),
             legacy_audience: Vec::new(),
             legacy_keys: Vec::new(),
+            store: None,
         }
     }
 }
@@ -65,7 +68,8 @@ pub(super) fn config(dir: &TempDir, options: &Options, issuer: &Issuer) -> Confi
     if !options.legacy_keys.is_empty() {
         legacy.keys.clone_from(&options.legacy_keys);
     }
-    let mut config = Config::new(StoreLocation::Sqlite(dir.path().join("tollgate.db")), Secret::new(EDGE_SECRET));
+    let own = || StoreLocation::Sqlite(dir.path().join("tollgate.db"));
+    let mut config = Config::new(options.store.clone().unwrap_or_else(own), Secret::new(EDGE_SECRET));
     config.api_listen = local(ports::free());
     config.edge_listen = local(ports::free());
     config.clerk = Some(clerk);

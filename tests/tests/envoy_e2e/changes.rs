@@ -11,12 +11,12 @@ use tollgate_tests::{
     wait::until,
 };
 
-const SECOND: Duration = Duration::from_secs(1);
+pub(crate) const SECOND: Duration = Duration::from_secs(1);
 /// So many connections in a row: with two workers, each of them has answered with a probability of 1 - 2^-15.
 const IN_A_ROW: usize = 16;
 
 /// Waits until every worker answers so.
-async fn everywhere(
+pub(crate) async fn everywhere(
     stack: &Stack,
     what: &str,
     within: Duration,

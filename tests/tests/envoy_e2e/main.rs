@@ -8,6 +8,7 @@ mod crowd;
 mod dev_mode;
 mod hostile;
 mod memory;
+mod other_programs;
 mod outages;
 mod public_api;
 mod signatures;

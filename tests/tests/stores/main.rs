@@ -4,6 +4,7 @@
 mod admin;
 mod feed;
 mod ledger;
+mod mongo_only;
 mod records;
 mod sessions;
 mod sqlite_only;
