@@ -6,7 +6,7 @@ use std::{net::SocketAddr, path::PathBuf, process::Stdio, time::Duration};
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::process::{Child, Command};
 use tollgate::{
-    config::{ClerkKeys, Config, StoreLocation, settings},
+    config::{ClerkKeys, Config, SignInConfig, Signing, StoreLocation, settings},
     serve,
 };
 
@@ -134,6 +134,9 @@ fn command(config: &Config, log: PathBuf) -> Command {
     if let Some(legacy) = &config.legacy {
         set(&settings::LEGACY_SECRET, LEGACY_SECRET.to_owned());
         set(&settings::LEGACY_AUDIENCE, legacy.audience.join(","));
+        if let Some(SignInConfig { signing: Signing::OwnKey, .. }) = &legacy.sign_in {
+            set(&settings::LEGACY_SIGNING, "own_key".to_owned());
+        }
     }
     command
 }

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 pub(crate) use options::LEGACY_SECRET;
 pub use options::{ISSUER, Options, PARTY};
-pub use people::new_key;
+pub use people::{new_key, user_with_password};
 use tempfile::TempDir;
 use tollgate::{
     app::App,

@@ -5,7 +5,7 @@ use std::{net::SocketAddr, time::Duration};
 use tempfile::TempDir;
 use tollgate::{
     clerk::url::JwksUrl,
-    config::{ClerkConfig, ClerkKeys, Config, LegacyConfig, Secret, StoreLocation},
+    config::{ClerkConfig, ClerkKeys, Config, LegacyConfig, Secret, SignInConfig, Signing, StoreLocation},
     dev::{issuer::Issuer, shipped},
 };
 use tollgate_protocol::issuer::Jwk;
@@ -36,6 +36,8 @@ pub struct Options {
     pub legacy_keys: Vec<Jwk>,
     /// Where the data is, instead of a SQLite file in the stack's folder.
     pub store: Option<StoreLocation>,
+    /// Sign the tokens of the older sign-in with a key of our own, beside those that the shared secret has signed.
+    pub own_key: bool,
 }
 
 impl Default for Options {
@@ -48,6 +50,7 @@ impl Default for Options {
             legacy_audience: Vec::new(),
             legacy_keys: Vec::new(),
             store: None,
+            own_key: false,
         }
     }
 }
@@ -67,6 +70,9 @@ pub(super) fn config(dir: &TempDir, options: &Options, issuer: &Issuer) -> Confi
     legacy.audience.clone_from(&options.legacy_audience);
     if !options.legacy_keys.is_empty() {
         legacy.keys.clone_from(&options.legacy_keys);
+    }
+    if options.own_key {
+        legacy.sign_in = Some(SignInConfig::new(Signing::OwnKey));
     }
     let own = || StoreLocation::Sqlite(dir.path().join("tollgate.db"));
     let mut config = Config::new(options.store.clone().unwrap_or_else(own), Secret::new(EDGE_SECRET));

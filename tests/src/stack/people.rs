@@ -2,12 +2,16 @@
 
 use tollgate::{
     app::App,
+    clock::{Clock as _, SystemClock},
+    config::{Config, PasswordCost, Secret},
     dev::mint::{ClerkToken, IssuerKey, LegacyToken},
-    domain::User,
+    domain::{Email, Stamp, User, UserId},
     service::{
         keys::{self, Issued, NewKey},
+        sign_in::hash_password,
         users::{self, NewUser},
     },
+    store,
 };
 
 use super::{
@@ -31,6 +35,14 @@ impl Stack {
     pub async fn named_user(&self, email: &str, name: &str) -> User {
         let new = NewUser { email: Some(email.to_owned()), email_verified: true, name: Some(name.to_owned()) };
         users::create(&self.app, &new).await.expect("a user")
+    }
+
+    /// A new user who signs in with a password.
+    ///
+    /// # Panics
+    /// If the store does not take it.
+    pub async fn user_with_password(&self, email: &str, password: &str) -> User {
+        user_with_password(&self.config, email, Some(password)).await
     }
 
     /// The store behind everything.
@@ -83,9 +95,24 @@ impl Stack {
 
     /// The time, in unix seconds.
     pub fn now(&self) -> u64 {
-        use tollgate::clock::{Clock as _, SystemClock};
         SystemClock.now().unix_seconds()
     }
+}
+
+/// A new user with a hash of a password, as cheap as one may be: what is tested is not its cost.
+///
+/// # Panics
+/// If the store does not take it.
+pub async fn user_with_password(config: &Config, email: &str, password: Option<&str>) -> User {
+    let cost = PasswordCost { memory_kib: 64, passes: 1, lanes: 1 };
+    let hash = password.map(|password| hash_password(cost, password.as_bytes()).expect("a hash"));
+    let mut user = User::new(UserId::new(format!("usr_{}", email.replace('@', "_at_"))), SystemClock.now());
+    user.email = Email::new(email);
+    user.email_verified = true;
+    user.password_hash = hash.map(Secret::new);
+    let store = store::open(&config.store).await.expect("the store opens");
+    store.insert_user(&user, &Stamp::system(SystemClock.now())).await.expect("a user");
+    user
 }
 
 /// A new key for an issuer.

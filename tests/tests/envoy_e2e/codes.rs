@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use tollgate::{
     dev::mint::{ClerkToken, random_base62, tamper},
     domain::{Role, UserPatch},
-    service::{keys, users},
+    service::{keys, sign_in, users},
 };
 use tollgate_protocol::{Code, api_key, code::Challenge, problem::Problem};
 use tollgate_tests::{
@@ -14,8 +14,8 @@ use tollgate_tests::{
     stack::{ISSUER, Options, Stack, new_key},
 };
 
-/// What nothing can produce yet: revoked sessions, credits, owners and limits come later.
-const LATER: [Code; 4] = [Code::TokenRevoked, Code::TokensExhausted, Code::NotOwner, Code::RateLimited];
+/// What nothing can produce yet: credits, owners and limits come later.
+const LATER: [Code; 3] = [Code::TokensExhausted, Code::NotOwner, Code::RateLimited];
 /// What needs a stack of its own.
 const ELSEWHERE: [Code; 3] = [Code::TokenWrongAudience, Code::NotReady, Code::IdentityUnavailable];
 
@@ -110,6 +110,13 @@ async fn ways(stack: &Stack) -> Vec<(Code, Request)> {
     let boss = stack.user("boss@example.com").await;
     let admin = UserPatch { role: Some(Role::Admin), ..UserPatch::default() };
     users::update(stack.app(), &boss.id, &admin, None).await.unwrap();
+
+    let left = stack.user("left@example.com").await;
+    let before = stack.legacy(left.id.as_str());
+    for token in [before.clone().without("iat"), before] {
+        ways.push((TokenRevoked, api().bearer(&stack.sign_legacy(&token))));
+    }
+    sign_in::sign_out(stack.app(), &left.id).await.unwrap();
 
     let gone = stack.user("gone@example.com").await;
     let inactive = UserPatch { is_active: Some(false), ..UserPatch::default() };

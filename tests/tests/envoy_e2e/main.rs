@@ -11,4 +11,5 @@ mod memory;
 mod other_programs;
 mod outages;
 mod public_api;
+mod sign_in;
 mod signatures;
