@@ -6,6 +6,7 @@ use tollgate::{domain::Stamp, store};
 use tollgate_protocol::{Code, Revocation, Revoked, headers};
 use tollgate_tests::{
     http::{Answer, Request},
+    mongod::{self, Cluster},
     stack::{Options, Stack},
     wait::PATIENCE,
 };
@@ -31,7 +32,19 @@ fn bearer(tokens: &Value) -> Request {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_login_is_good_until_the_logout_and_so_is_every_other_token() {
-    let stack = Stack::start(Options::default()).await;
+    login_and_logout(Options::default()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_same_on_mongodb() {
+    let cluster = Cluster::shared().await;
+    let options = || Options { store: Some(cluster.location(&mongod::fresh_name())), ..Options::default() };
+    login_and_logout(options()).await;
+    end_sessions(options()).await;
+}
+
+async fn login_and_logout(options: Options) {
+    let stack = Stack::start(options).await;
     let ada = stack.user_with_password("ada@example.com", PASSWORD).await;
     stack.user_with_password("bob@example.com", PASSWORD).await;
     let (tokens, bobs) = (login(&stack, "ada@example.com").await, login(&stack, "bob@example.com").await);
@@ -67,7 +80,11 @@ async fn a_login_is_good_until_the_logout_and_so_is_every_other_token() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_ended_session_is_refused_within_a_second_and_others_are_not() {
-    let stack = Stack::start(Options::default()).await;
+    end_sessions(Options::default()).await;
+}
+
+async fn end_sessions(options: Options) {
+    let stack = Stack::start(options).await;
     stack.user_with_password("ada@example.com", PASSWORD).await;
     let (laptop, phone) = (login(&stack, "ada@example.com").await, login(&stack, "ada@example.com").await);
     for tokens in [&laptop, &phone] {
