@@ -1,7 +1,7 @@
 //! Puts the control plane together: store, keys, policy, tasks, two listeners; and takes it apart again. It must not know
 //! a route or a rule.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use tokio::{net::TcpListener, sync::watch, task::JoinSet};
 use tollgate_protocol::{
@@ -26,7 +26,7 @@ use crate::{
         policy,
         policy_file::{PolicyFile, PolicyFileFault},
         seen::Seen,
-        sign_in::{SignIn, SignInFault},
+        sign_in::{InMemory, SignIn, SignInFault},
     },
     store::StoreError,
 };
@@ -111,7 +111,7 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
         Some((file, policy)) => (Some(file), policy),
         None => (None, policy::built_in()),
     };
-    let sign_in = SignIn::load(&app, config.legacy.as_ref()).await?;
+    let sign_in = SignIn::load(&app, config.legacy.as_ref(), Arc::new(InMemory::default())).await?;
     let own_keys = sign_in.as_ref().map(|sign_in| sign_in.public_keys(app.clock.now())).unwrap_or_default();
     let board = Board::new(Settings {
         issuers: issuers(&config, &own_keys),

@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use hmac::{Hmac, KeyInit as _, Mac as _};
 use serde_json::{Value, json};
 use tollgate::{
     clock::{Clock as _, SystemClock},
-    config::Signing,
+    config::{LegacyConfig, Secret, Signing},
     service::sign_in::{rotate, sign_out},
 };
 use tollgate_protocol::issuer::{IssuerKind, Jwk};
@@ -46,6 +48,37 @@ async fn an_access_token_says_what_the_settings_say() {
     assert_ne!(said["jti"], claims(&other["access_token"])["jti"]);
     assert_ne!(one["session_id"], other["session_id"]);
     world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_shared_secret_signs_with_the_algorithm_of_the_settings() {
+    let secret = "a secret that is long enough for every one of the three algorithms: 0123456789";
+    for algorithm in ["HS256", "HS384", "HS512"] {
+        let world = World::with(|legacy, sign_in| {
+            let shared = LegacyConfig::shared(algorithm, &Secret::new(secret), None).expect("a secret");
+            sign_in.signing = shared.sign_in.expect("a sign-in").signing;
+            legacy.keys = shared.keys;
+        })
+        .await;
+        world.user("ada@example.com", Some(super::PASSWORD)).await;
+        let token = world.login("ada@example.com").await["access_token"].clone();
+        assert_eq!(part(&token, 0)["alg"], json!(algorithm));
+        let (signed, signature) = token.as_str().and_then(|token| token.rsplit_once('.')).expect("a token");
+        macro_rules! mac {
+            ($hash:ty) => {{
+                let mut mac = Hmac::<$hash>::new_from_slice(secret.as_bytes()).expect("any length is fine");
+                mac.update(signed.as_bytes());
+                URL_SAFE_NO_PAD.encode(mac.finalize().into_bytes())
+            }};
+        }
+        let expected = match algorithm {
+            "HS256" => mac!(sha2::Sha256),
+            "HS384" => mac!(sha2::Sha384),
+            _ => mac!(sha2::Sha512),
+        };
+        assert_eq!(signature, expected, "{algorithm}");
+        world.stop().await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

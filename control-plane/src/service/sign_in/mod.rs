@@ -108,11 +108,15 @@ pub struct SignIn {
 }
 
 impl SignIn {
-    /// The sign-in of these settings, if they have one.
+    /// The sign-in of these settings, if they have one. `counters` count the attempts that fail.
     ///
     /// # Errors
     /// [`SignInFault`] says what cannot be used.
-    pub async fn load(app: &App, legacy: Option<&LegacyConfig>) -> Result<Option<Self>, SignInFault> {
+    pub async fn load(
+        app: &App,
+        legacy: Option<&LegacyConfig>,
+        counters: Arc<dyn Counters>,
+    ) -> Result<Option<Self>, SignInFault> {
         let Some((legacy, config)) = legacy.and_then(|legacy| Some((legacy, legacy.sign_in.as_ref()?))) else {
             return Ok(None);
         };
@@ -126,7 +130,7 @@ impl SignIn {
             audience: legacy.audience.clone(),
             signer,
             passwords: Passwords::new(config.cost, config.password_slots)?,
-            counters: Arc::new(InMemory::default()),
+            counters,
         }))
     }
 

@@ -144,12 +144,14 @@ fn numbers(head: &[u8; HEAD_BYTES]) -> Option<(u64, u64)> {
 pub struct RevokedSet {
     pages: [Page; PAGES],
     doubt: Option<u64>,
+    /// Whether there ever was anything to look for: nearly always there was not, and every request asks.
+    noted: bool,
 }
 
 impl RevokedSet {
     /// Nothing is revoked. `hasher` is seeded by the host's randomness.
     pub fn new(hasher: &RandomState) -> Self {
-        Self { pages: core::array::from_fn(|_| Page::new(hasher.clone())), doubt: None }
+        Self { pages: core::array::from_fn(|_| Page::new(hasher.clone())), doubt: None, noted: false }
     }
 
     /// Notes a revocation. `now` is in unix seconds.
@@ -157,16 +159,19 @@ impl RevokedSet {
         let mark = Mark::of(revocation.what, revocation.issuer.as_deref(), &revocation.id);
         if let Some(page) = self.pages.get_mut(mark.page()) {
             page.add(revocation, now);
+            self.noted = true;
         }
     }
 
     /// Takes in a page from elsewhere. `false`: it is none.
     pub fn take_in(&mut self, page: usize, bytes: &[u8], now: u64) -> bool {
+        self.noted = true;
         self.pages.get_mut(page).is_some_and(|page| page.take_in(bytes, now))
     }
 
     /// Something may be missing: until [`Self::is_whole`] is told, what was issued up to now is refused.
     pub fn may_lack(&mut self, now: u64) {
+        self.noted = true;
         self.doubt = Some(now.saturating_add(SKEW_SECONDS));
     }
 
@@ -177,8 +182,7 @@ impl RevokedSet {
 
     /// Whether there is nothing to look for.
     pub fn is_empty(&self) -> bool {
-        self.doubt.is_none()
-            && self.pages.iter().all(|page| page.entries.is_empty() && page.overflow == Overflow::default())
+        !self.noted
     }
 
     /// Whether one of these names is revoked, or something that may be one of them. Times are in unix seconds.

@@ -106,8 +106,13 @@ fn token(subject: &str, expires_in: u64) -> String {
 
 /// A legacy token of these claims.
 fn sign(claims: &str) -> String {
+    sign_with(r#"{"alg":"HS256"}"#, claims)
+}
+
+/// The same with another header.
+fn sign_with(header: &str, claims: &str) -> String {
     let encode = |text: &str| base64::Engine::encode(&base64::engine::general_purpose::URL_SAFE_NO_PAD, text);
-    let signed = format!("{}.{}", encode(r#"{"alg":"HS256"}"#), encode(claims));
+    let signed = format!("{}.{}", encode(header), encode(claims));
     let mut mac = <Hmac<Sha256>>::new_from_slice(SECRET).unwrap();
     mac.update(signed.as_bytes());
     let signature = mac.finalize().into_bytes();

@@ -55,6 +55,27 @@ fn what_is_revoked_is_refused_from_memory_too_and_nothing_else_is() {
 }
 
 #[test]
+fn tokens_of_a_revoked_key_are_refused_whatever_they_say() {
+    let shared = Shared::default();
+    let mut vm = Vm::ready(&shared);
+    let mut named = settings();
+    named.issuers[0].keys[0].kid = Some("k1".into());
+    vm.engine.use_settings(Compiled::compile(&named).unwrap().0);
+    let of = |iat: u64| {
+        let claims = json!({"sub": "u", "iat": iat, "exp": SECONDS + 60}).to_string();
+        sign_with(r#"{"alg":"HS256","kid":"k1"}"#, &claims)
+    };
+    let token = of(SECONDS);
+    known(&mut vm, &token, identity("u"));
+    assert_eq!(vm.with_token(&token), User("u".into()));
+    revoke(&mut vm, Revoked::Key, None, "k2");
+    assert_eq!(vm.with_token(&token), User("u".into()));
+    revoke(&mut vm, Revoked::Key, None, "k1");
+    assert_eq!(vm.with_token(&token), Refused(Code::TokenRevoked));
+    assert_eq!(vm.with_token(&of(SECONDS + 4)), Refused(Code::TokenRevoked));
+}
+
+#[test]
 fn a_kind_of_revocation_that_is_not_known_makes_everything_stale() {
     let shared = Shared::default();
     let mut vm = Vm::ready(&shared);
