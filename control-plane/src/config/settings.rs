@@ -56,7 +56,7 @@ settings! {
     PASSWORD_PASSES = "sign_in.password_passes", "TOLLGATE_PASSWORD_PASSES", "2", "Passes of Argon2id.";
     PASSWORD_LANES = "sign_in.password_lanes", "TOLLGATE_PASSWORD_LANES", "1", "Lanes of Argon2id.";
     PASSWORD_SLOTS = "sign_in.password_slots", "TOLLGATE_PASSWORD_SLOTS", "2", "How many passwords are looked at in one moment; others wait.";
-    ACCOUNT_ATTEMPTS = "sign_in.account_attempts", "TOLLGATE_ACCOUNT_ATTEMPTS", "20/15m", "How many logins of one account may fail, and in which time.";
+    ACCOUNT_ATTEMPTS = "sign_in.account_attempts", "TOLLGATE_ACCOUNT_ATTEMPTS", "20/15m", "How many logins of one account may fail, and in which time; ten times as many may be good.";
     ADDRESS_ATTEMPTS = "sign_in.address_attempts", "TOLLGATE_ADDRESS_ATTEMPTS", "200/15m", "How many logins from one address may fail, and in which time.";
     TRUSTED_HOPS = "trusted_hops", "TOLLGATE_TRUSTED_HOPS", "1", "How many proxies of yours append to x-forwarded-for before the control plane: Envoy alone is 1.";
 }

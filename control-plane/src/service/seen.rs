@@ -34,6 +34,8 @@ impl Seen {
 
     /// Notes that a user was there.
     pub fn note(&self, user: UserId, at: Timestamp) {
+        // Whole seconds are enough, and let a store write many users at once.
+        let at = Timestamp::from_seconds(at.millis().div_euclid(1000));
         // A queue that is full, or closed at the end of the program, costs a note.
         let _ = self.notes.try_send((user, at));
     }

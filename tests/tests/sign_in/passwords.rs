@@ -172,6 +172,11 @@ async fn attempts_are_limited_for_accounts_and_addresses() {
     for _ in 0..8 {
         assert_eq!(login("203.0.113.1", "ada@example.com", PASSWORD).await.status, 200);
     }
+    // But an account does not sign in without end.
+    for _ in 8..30 {
+        assert_eq!(login("203.0.113.5", "ada@example.com", PASSWORD).await.status, 200);
+    }
+    assert_eq!(login("203.0.113.5", "ada@example.com", PASSWORD).await.status, 429);
     // Known or not, an account is locked after so many, from wherever they come, in whichever letters.
     for email in ["ada@example.com", "nobody@example.com"] {
         for (turn, address) in ["203.0.113.1", "203.0.113.2", "203.0.113.3"].into_iter().enumerate() {

@@ -7,7 +7,7 @@ use hmac::{Hmac, KeyInit as _, Mac as _};
 use serde_json::{Value, json};
 use tollgate::{
     clock::{Clock as _, SystemClock},
-    config::{LegacyConfig, Secret, Signing},
+    config::{AttemptLimit, LegacyConfig, Secret, Signing},
     service::sign_in::{rotate, sign_out},
 };
 use tollgate_protocol::issuer::{IssuerKind, Jwk};
@@ -117,7 +117,12 @@ async fn published(world: &World) -> Vec<String> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_new_key_of_our_own_is_with_every_edge_before_it_signs() {
-    let world = World::with(|_, sign_in| sign_in.signing = Signing::OwnKey).await;
+    let world = World::with(|_, sign_in| {
+        sign_in.signing = Signing::OwnKey;
+        // It is asked by logins which key signs.
+        sign_in.per_account = AttemptLimit { most: 10_000, seconds: 60 };
+    })
+    .await;
     world.user("ada@example.com", Some(super::PASSWORD)).await;
     let first = edge_kids(&world).await;
     assert_eq!((first.len(), &published(&world).await), (1, &first));

@@ -19,7 +19,7 @@ use self::tokens::{Claims, RefreshToken, TokenSigner};
 use super::ServiceError;
 use crate::{
     app::App,
-    config::{LegacyConfig, Secret, SignInConfig, Signing},
+    config::{AttemptLimit, LegacyConfig, Secret, SignInConfig, Signing},
     domain::{Actor, Email, Presented, Session, SessionId, Timestamp, User, UserId},
     random::{self, NoRandomness},
     store::{Conflict, StoreError},
@@ -28,6 +28,8 @@ use crate::{
 /// A login that fails is answered so long after it began, whatever it failed on: a hash of the older system takes
 /// another time than one of ours, and would tell whose it is.
 const FAILURE_TIME: Duration = Duration::from_millis(500);
+/// So many times as often as it may fail, a login of one account may be good.
+const GOOD_LOGINS_FACTOR: u32 = 10;
 /// Most sessions of one user; a further one ends that which was not used for the longest time.
 const MAX_SESSIONS: usize = 50;
 /// How often a refresh that lost a race is tried again.
@@ -183,6 +185,10 @@ impl SignIn {
         for name in [&account, &address] {
             self.counters.give_back(name).await;
         }
+        // Sessions that come and go leave revocations, of which edges hold so many.
+        let AttemptLimit { most, seconds } = self.config.per_account;
+        let most = most.saturating_mul(GOOD_LOGINS_FACTOR);
+        self.count(&format!("logins {email}"), AttemptLimit { most, seconds }, now).await?;
         let app = app.acting(Actor::User(user.id.clone()), app.request_id());
         if let (Some(better), Some(seen)) = (better, &user.password_hash) {
             // Somebody who changes the password at this moment wins.
@@ -191,7 +197,7 @@ impl SignIn {
         self.begin(&app, &user, origin).await
     }
 
-    async fn count(&self, name: &str, limit: crate::config::AttemptLimit, now: Timestamp) -> Result<(), SignInFault> {
+    async fn count(&self, name: &str, limit: AttemptLimit, now: Timestamp) -> Result<(), SignInFault> {
         let taken = self.counters.take(name, limit, now).await;
         taken.map_err(|retry_after| SignInFault::TooMany { retry_after })
     }

@@ -1,5 +1,7 @@
 //! The collection of sessions, and the members of users that signing in and out changes.
 
+use std::collections::BTreeMap;
+
 use async_trait::async_trait;
 use futures_util::TryStreamExt as _;
 use mongodb::{
@@ -11,7 +13,7 @@ use tollgate_protocol::Revocation;
 use super::{
     MongoStore, audit, bounded, documents, id_of, schema,
     transaction::transaction,
-    values::{Members, any_id, date},
+    values::{Members, any_id, date, id_forms},
 };
 use crate::{
     config::Secret,
@@ -205,9 +207,13 @@ impl SessionStore for MongoStore {
     }
 
     async fn note_seen(&self, users: &[(UserId, Timestamp)]) -> Result<(), StoreError> {
+        let mut by_time: BTreeMap<Timestamp, Vec<Bson>> = BTreeMap::new();
         for (user, at) in users {
-            let change = doc! { "$max": { "last_login_at": date(*at) } };
-            bounded(self.users().update_one(doc! { "_id": any_id(user.as_str()) }, change)).await?;
+            by_time.entry(*at).or_default().extend(id_forms(user.as_str()));
+        }
+        for (at, ids) in by_time {
+            let change = doc! { "$max": { "last_login_at": date(at) } };
+            bounded(self.users().update_many(doc! { "_id": { "$in": ids } }, change)).await?;
         }
         Ok(())
     }

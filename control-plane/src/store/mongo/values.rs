@@ -98,6 +98,11 @@ pub(super) fn id_text(id: &Bson) -> Option<String> {
 
 /// What finds an id, whichever type another program gave it.
 pub(super) fn any_id(text: &str) -> Bson {
+    Bson::Document(mongodb::bson::doc! { "$in": id_forms(text) })
+}
+
+/// An id as text, and as every other type that another program may have given it.
+pub(super) fn id_forms(text: &str) -> Vec<Bson> {
     let mut forms = vec![Bson::String(text.to_owned())];
     if let Ok(id) = ObjectId::parse_str(text) {
         forms.push(Bson::ObjectId(id));
@@ -106,7 +111,7 @@ pub(super) fn any_id(text: &str) -> Bson {
     if let Some(number) = text.parse::<i64>().ok().filter(|number| number.to_string() == text) {
         forms.push(Bson::Int64(number));
     }
-    Bson::Document(mongodb::bson::doc! { "$in": forms })
+    forms
 }
 
 fn whole(value: &Bson) -> Option<i64> {
