@@ -123,6 +123,49 @@ fn keys_of_the_older_sign_in() {
 }
 
 #[test]
+fn who_signs_the_tokens_of_the_older_sign_in() {
+    let signing = |pairs: &[(&str, &str)]| {
+        let all: Vec<(&str, &str)> = [SECRET].into_iter().chain(pairs.iter().copied()).collect();
+        let legacy = load(&all, None).unwrap().legacy?;
+        let keys = legacy.keys.len();
+        legacy.sign_in.map(|sign_in| match sign_in.signing {
+            Signing::Secret(algorithm, _) => (algorithm.as_str(), keys),
+            Signing::OwnKey => ("own", keys),
+        })
+    };
+    let (secret, algorithm) = (("LEGACY_JWT_SECRET", LONG), ("LEGACY_JWT_ALGORITHM", "HS384"));
+    let of = |word| ("LEGACY_JWT_SIGNING", word);
+    for (pairs, expect) in [
+        (&[][..], None),
+        (&[secret], Some(("HS256", 1))),
+        (&[secret, algorithm], Some(("HS384", 1))),
+        (&[secret, of("secret")], Some(("HS256", 1))),
+        (&[secret, of("own_key")], Some(("own", 1))),
+        (&[of("own_key")], Some(("own", 0))),
+        (&[secret, of("off")], None),
+    ] {
+        assert_eq!(signing(pairs), expect, "{pairs:?}");
+    }
+    check(&[of("secret")], None, &["needs legacy.secret"]);
+    check(&[secret, of("mine")], None, &["must be secret, own_key or off"]);
+    check(
+        &[
+            secret,
+            ("TOLLGATE_ACCESS_LIFETIME", "2d"),
+            ("TOLLGATE_REFRESH_LIFETIME", "x"),
+            ("TOLLGATE_TRUSTED_HOPS", "0"),
+        ],
+        None,
+        &["between 1s and 24h", "whole number with a unit", "between 1 and 16"],
+    );
+    check(&[secret, ("TOLLGATE_ACCOUNT_ATTEMPTS", "many")], None, &["such as 20/15m"]);
+    let lanes = [secret, ("TOLLGATE_PASSWORD_LANES", "16"), ("TOLLGATE_PASSWORD_MEMORY_KIB", "64")];
+    check(&lanes, None, &["8 for each lane"]);
+    let rfc = [secret, ("TOLLGATE_PASSWORD_LANES", "4"), ("TOLLGATE_PASSWORD_MEMORY_KIB", "65536")];
+    check(&rfc, None, &[]);
+}
+
+#[test]
 fn secrets_do_not_print() {
     let (edge, legacy) = ("edge-secret-edge-secret", "legacy-secret-legacy-secret-legacy");
     let config = load(
