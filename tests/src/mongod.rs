@@ -16,6 +16,7 @@ use mongodb::{
     bson::{Document, doc},
     options::ClientOptions,
 };
+use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 use tollgate::config::{MongoUrl, StoreLocation};
 
@@ -78,6 +79,11 @@ impl Server {
         format!("127.0.0.1:{}", self.port)
     }
 
+    fn signal(&self, signal: Signal) {
+        let pid = self.child.as_ref().and_then(|child| Pid::from_raw(i32::try_from(child.id()).ok()?));
+        kill_process(pid.expect("it runs"), signal).expect("a signal");
+    }
+
     fn kill(&mut self) {
         if let Some(mut child) = self.child.take() {
             let _ = child.kill();
@@ -94,7 +100,9 @@ impl Server {
     }
 
     async fn hello(&self) -> Option<Document> {
-        self.direct().await.database("admin").run_command(doc! { "hello": 1 }).await.ok()
+        let asked = async { self.direct().await.database("admin").run_command(doc! { "hello": 1 }).await.ok() };
+        // One that stands still does not answer.
+        tokio::time::timeout(Duration::from_secs(1), asked).await.ok().flatten()
     }
 
     fn log(&self) -> String {
@@ -178,6 +186,21 @@ impl Cluster {
         until("a primary", PATIENCE, find).await
     }
 
+    /// Waits until every server is a primary or follows one.
+    ///
+    /// # Panics
+    /// If one does not for a long time.
+    pub async fn wait_for_members(&self) {
+        for server in &self.servers {
+            let is = |hello: &Document, role| hello.get_bool(role).unwrap_or_default();
+            let member = || async {
+                let hello = server.hello().await?;
+                (is(&hello, "isWritablePrimary") || is(&hello, "secondary")).then_some(())
+            };
+            until("a member of the set", PATIENCE, member).await;
+        }
+    }
+
     /// Makes the primary step down at once, whatever it is doing.
     ///
     /// # Panics
@@ -198,6 +221,24 @@ impl Cluster {
         let (primary, _) = self.wait_for_primary().await;
         self.servers[primary].kill();
         primary
+    }
+
+    /// Makes the primary stand still: it is there and does not answer. Says which it was.
+    ///
+    /// # Panics
+    /// If there is none.
+    pub async fn freeze_primary(&self) -> usize {
+        let (primary, _) = self.wait_for_primary().await;
+        self.servers[primary].signal(Signal::STOP);
+        primary
+    }
+
+    /// Lets a server go on.
+    ///
+    /// # Panics
+    /// If it does not run.
+    pub fn thaw(&self, server: usize) {
+        self.servers[server].signal(Signal::CONT);
     }
 
     /// Starts a killed server again, on its port and in its folder.

@@ -89,6 +89,13 @@ async fn no_acknowledged_write_is_lost_and_none_is_there_twice() {
     let kill = std::mem::take(&mut log.lock().expect("the log").longest_gap);
     cluster.restart(killed);
     more_writes(&log, 200).await;
+    cluster.wait_for_members().await;
+    log.lock().expect("the log").longest_gap = Duration::ZERO;
+    let frozen = cluster.freeze_primary().await;
+    more_writes(&log, 200).await;
+    let freeze = std::mem::take(&mut log.lock().expect("the log").longest_gap);
+    cluster.thaw(frozen);
+    more_writes(&log, 200).await;
     stop.store(true, Ordering::Relaxed);
     writers.join_all().await;
 
@@ -96,7 +103,7 @@ async fn no_acknowledged_write_is_lost_and_none_is_there_twice() {
     let unknown = log.written.values().filter(|acknowledged| !**acknowledged).count();
     println!(
         "{} writes, {unknown} of them not acknowledged; no write was acknowledged for {step_down:?} when the primary \
-         stepped down, for {kill:?} when it was killed",
+         stepped down, for {kill:?} when it was killed, for {freeze:?} when it stood still",
         log.written.len(),
     );
     let database = cluster.database("people").await;

@@ -15,7 +15,7 @@ use tollgate::{
 use tollgate_protocol::Cursor;
 use tollgate_tests::{
     mongod::{self, Cluster},
-    wait::until,
+    wait::{PATIENCE, until},
 };
 
 use super::records::{BY, by, clerk, key, user, with_email};
@@ -225,6 +225,55 @@ async fn a_collection_that_is_dropped_makes_every_place_lost() {
     let head = store.head().await.expect("head");
     store.insert_user(&user("v"), &BY).await.expect("inserted");
     assert_eq!(happened(&*store, &head).await, [Happening::User(UserId::new("v"))]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_that_cannot_be_resumed_makes_every_place_lost_and_begins_anew() {
+    let other = Other::new().await;
+    let store = other.open().await;
+    store.insert_user(&user("u"), &BY).await.expect("inserted");
+    let head = store.head().await.expect("head");
+    // With its database the stream ends for good.
+    other.database.drop().await.expect("dropped");
+    let lost = || async { matches!(store.since(&head, 9).await.expect("read"), FeedPage::Lost(_)).then_some(()) };
+    until("the place is lost", SECOND, lost).await;
+    let again = || async {
+        let head = store.head().await.expect("head");
+        other.users().insert_one(doc! { "hobby": "looms" }).await.expect("inserted");
+        let told = || async {
+            match store.since(&head, 9).await.expect("read") {
+                FeedPage::Entries(entries, _) => (!entries.is_empty()).then_some(true),
+                FeedPage::Lost(_) => Some(false),
+            }
+        };
+        until("lost or told", PATIENCE, told).await.0.then_some(())
+    };
+    let ((), took) = until("changes are told again", PATIENCE, again).await;
+    println!("after its database was dropped, changes were told again after {took:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mongodb_that_dies_is_unavailable_within_five_seconds_and_comes_back() {
+    let mut cluster = Cluster::set(1).await;
+    let store = store::open(&cluster.location("people")).await.expect("opens");
+    store.insert_user(&user("before"), &BY).await.expect("inserted");
+    let head = store.head().await.expect("head");
+    let dead = cluster.kill_primary().await;
+    let began = Instant::now();
+    let (known, new) = (UserId::new("before"), user("while it is dead"));
+    let (read, written) = tokio::join!(store.user(&known), store.insert_user(&new, &BY));
+    let took = began.elapsed();
+    assert!(matches!(read, Err(StoreError::Unavailable(_))), "{read:?}");
+    assert!(matches!(written, Err(StoreError::Unavailable(_))), "{written:?}");
+    println!("a MongoDB that died was unavailable after {took:?}");
+    assert!(took < Duration::from_millis(5_500), "{took:?}");
+
+    cluster.restart(dead);
+    let back = || async { store.insert_user(&user("after"), &BY).await.ok() };
+    until("it takes writes again", PATIENCE, back).await;
+    let told = || async { Some(happened(&*store, &head).await).filter(|told| !told.is_empty()) };
+    let (told, _) = until("the change is told", PATIENCE, told).await;
+    assert_eq!(told, [Happening::User(UserId::new("after"))], "the stream went on where it was");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -42,6 +42,9 @@ use crate::{config::MongoUrl, domain::Happening, random};
 /// How long a server that can take the request is looked for.
 const SELECTION_TIMEOUT: Duration = Duration::from_secs(4);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+/// How often servers are asked how they are: a primary that is gone without a word is missed after this and
+/// [`CONNECT_TIMEOUT`].
+const HEARTBEAT: Duration = Duration::from_secs(2);
 /// How long one request to MongoDB may take, in any case.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 /// Connections, where the address does not say.
@@ -131,7 +134,7 @@ impl MongoStore {
                 }
                 // The log does not reach back so far.
                 Err(error) if place != now => tracing::debug!(%error, "the change stream begins now"),
-                Err(error) => return Err(fault(error)),
+                Err(error) => return Err(error),
             }
         }
         let Some((feed, watcher, stream)) = opened else { return Err(StoreError::Unavailable(Box::new(TooSlow))) };
@@ -179,6 +182,7 @@ async fn options(url: &MongoUrl) -> Result<ClientOptions, StoreError> {
     options.app_name.get_or_insert_with(|| "tollgate".to_owned());
     options.server_selection_timeout.get_or_insert(SELECTION_TIMEOUT);
     options.connect_timeout.get_or_insert(CONNECT_TIMEOUT);
+    options.heartbeat_freq.get_or_insert(HEARTBEAT);
     options.max_pool_size.get_or_insert(POOL_SIZE);
     // What was acknowledged survives any election, and what was read was never taken back.
     let mut write = WriteConcern::majority();
@@ -217,6 +221,14 @@ fn fault(error: DriverError) -> StoreError {
     match duplicate(&error) {
         Some(conflict) => StoreError::Conflict(conflict),
         None => StoreError::Unavailable(Box::new(error)),
+    }
+}
+
+/// The driver's error behind one of ours, where there is one.
+fn driver(error: &StoreError) -> Option<&DriverError> {
+    match error {
+        StoreError::Unavailable(cause) => cause.downcast_ref(),
+        _ => None,
     }
 }
 

@@ -3,14 +3,15 @@
 
 use std::time::Duration;
 
-use mongodb::{ClientSession, bson, error::Error as DriverError};
+use mongodb::{ClientSession, bson, error::ErrorKind};
 use tokio::time::Instant;
 
-use super::{MongoStore, bounded, fault};
+use super::{MongoStore, bounded, driver, fault};
 use crate::{random, store::StoreError};
 
-/// How long a change is tried: long enough for an election.
+/// How long a change is tried: long enough for the election after a step-down.
 const PATIENCE: Duration = Duration::from_secs(10);
+const ABORT_TIMEOUT: Duration = Duration::from_millis(500);
 const FIRST_PAUSE: Duration = Duration::from_millis(2);
 const LONGEST_PAUSE: Duration = Duration::from_millis(200);
 
@@ -72,9 +73,12 @@ impl Attempts {
         let done = match outcome {
             Ok(done) => done,
             Err(error) => {
-                let again = driver(&error).is_some_and(|error| error.contains_label(TRANSIENT));
+                let again = driver(&error).is_some_and(|error| {
+                    // Where there has been no primary for seconds, waiting on would only pile requests up.
+                    error.contains_label(TRANSIENT) && !matches!(&*error.kind, ErrorKind::ServerSelection { .. })
+                });
                 // What cannot be aborted is aborted by the server.
-                let _ = bounded(self.session.abort_transaction()).await;
+                let _ = tokio::time::timeout(ABORT_TIMEOUT, self.session.abort_transaction()).await;
                 return if again && self.pause().await { Ok(None) } else { Err(error) };
             }
         };
@@ -100,12 +104,5 @@ impl Attempts {
         tokio::time::sleep(self.pause.mul_f64(random::jitter())).await;
         self.pause = self.pause.saturating_mul(2).min(LONGEST_PAUSE);
         true
-    }
-}
-
-fn driver(error: &StoreError) -> Option<&DriverError> {
-    match error {
-        StoreError::Unavailable(cause) => cause.downcast_ref(),
-        _ => None,
     }
 }

@@ -16,6 +16,7 @@ use mongodb::{
 };
 
 use super::{
+    bounded, driver, fault,
     feed::{Feed, place_of, time_of},
     read_time,
     tell::{self, Told},
@@ -29,8 +30,10 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 /// A batch of the server ends at 16 MB. One that is smaller by more than any event of ours has ended because nothing
 /// more had happened.
 const FULL_BATCH: usize = 8 << 20;
-/// Documents of the answer that opens a stream, where there are more.
+/// Documents of the answer that opens a stream (also when the driver resumes one by itself), where there are more.
 const FIRST_BATCH: usize = 101;
+/// So often in a row MongoDB may refuse to resume, for whatever reason, before the stream is begun anew.
+const MOST_REFUSALS: u32 = 20;
 
 /// One reading of the stream, from where the last one ended.
 pub(super) struct Watcher {
@@ -59,7 +62,7 @@ impl Watcher {
     }
 
     /// Opens the stream.
-    pub(super) async fn open(&mut self) -> Result<ChangeStream<RawDocumentBuf>, DriverError> {
+    pub(super) async fn open(&mut self) -> Result<ChangeStream<RawDocumentBuf>, StoreError> {
         let collections: Vec<&str> = tell::WATCHED.iter().map(|(name, _)| *name).collect();
         let pipeline = [
             doc! { "$match": { "$or": [
@@ -83,7 +86,7 @@ impl Watcher {
             From::Token(token) => watch.resume_after(token.clone()),
         };
         (self.batch_bytes, self.batch_events) = (0, 0);
-        Ok(watch.await?.with_type())
+        Ok(bounded(watch).await?.with_type())
     }
 
     /// Reads until the stream ends or breaks. `caught_up` is called whenever there is nothing more for now.
@@ -91,22 +94,20 @@ impl Watcher {
         &mut self,
         stream: &mut ChangeStream<RawDocumentBuf>,
         mut caught_up: impl FnMut(),
-    ) -> Result<(), DriverError> {
-        let mut first_batch = true;
+    ) -> Result<(), StoreError> {
         while stream.is_alive() {
             let next = {
                 let mut next = pin!(stream.next_if_any());
                 // What is here already is here at once; what is not has to be fetched, so a batch has ended.
                 match poll!(next.as_mut()) {
-                    Poll::Ready(next) => next?,
+                    Poll::Ready(next) => next.map_err(fault)?,
                     Poll::Pending => {
-                        let may_go_on =
-                            self.batch_bytes >= FULL_BATCH || (first_batch && self.batch_events >= FIRST_BATCH);
+                        let may_go_on = self.batch_bytes >= FULL_BATCH || self.batch_events == FIRST_BATCH;
                         if !may_go_on {
                             self.publish();
                         }
-                        let next = next.await?;
-                        first_batch = false;
+                        // The server answers after `HOLD`. One that does not is gone without a word.
+                        let next = bounded(next).await?;
                         (self.batch_bytes, self.batch_events) = (0, 0);
                         next
                     }
@@ -182,7 +183,7 @@ impl Watcher {
     ) {
         let mut stream = Some(first);
         let mut pause = FIRST_PAUSE;
-        let mut lost = false;
+        let (mut lost, mut refusals) = (false, 0_u32);
         loop {
             let opened = match stream.take() {
                 Some(stream) => Ok(stream),
@@ -193,7 +194,7 @@ impl Watcher {
                     let feed = Arc::clone(&self.feed);
                     self.read(&mut stream, || {
                         caught_up.send_replace(true);
-                        pause = FIRST_PAUSE;
+                        (pause, refusals) = (FIRST_PAUSE, 0);
                         if std::mem::take(&mut lost) {
                             tracing::info!(place = feed.position(), "the change stream of MongoDB is back");
                         }
@@ -208,7 +209,10 @@ impl Watcher {
                     Err(error) => tracing::warn!(%error, "the change stream of MongoDB is lost; trying to resume it"),
                 }
             }
-            if ended.as_ref().map_or_else(is_beyond_resuming, |()| true)
+            let refused = ended.as_ref().err().and_then(driver).is_some_and(is_refusal);
+            refusals = if refused { refusals.saturating_add(1) } else { 0 };
+            let beyond = ended.as_ref().map_or_else(|error| driver(error).is_some_and(is_beyond_resuming), |()| true);
+            if (beyond || refusals >= MOST_REFUSALS)
                 && let Err(error) = self.begin_anew().await
             {
                 tracing::debug!(%error, "no new change stream yet");
@@ -222,11 +226,15 @@ impl Watcher {
     async fn begin_anew(&mut self) -> Result<(), StoreError> {
         let now = read_time(&self.database).await?;
         self.group = None;
-        self.from = From::Place(now);
+        self.from = From::Place(now.saturating_add(1));
         self.feed.lose(now);
         tracing::warn!("the change stream could not be resumed: edges are told to forget everything");
         Ok(())
     }
+}
+
+fn is_refusal(error: &DriverError) -> bool {
+    matches!(&*error.kind, ErrorKind::Command(_))
 }
 
 /// Whether MongoDB says that the place is gone from its log, or that this stream can never go on.
@@ -234,11 +242,16 @@ fn is_beyond_resuming(error: &DriverError) -> bool {
     const CAPPED_POSITION_LOST: i32 = 136;
     const CHANGE_STREAM_FATAL: i32 = 280;
     const CHANGE_STREAM_HISTORY_LOST: i32 = 286;
+    const EVENT_TOO_LARGE: i32 = 10334;
     const INVALID_RESUME_TOKEN: i32 = 260;
     match &*error.kind {
         ErrorKind::Command(command) => matches!(
             command.code,
-            CAPPED_POSITION_LOST | CHANGE_STREAM_FATAL | CHANGE_STREAM_HISTORY_LOST | INVALID_RESUME_TOKEN
+            CAPPED_POSITION_LOST
+                | CHANGE_STREAM_FATAL
+                | CHANGE_STREAM_HISTORY_LOST
+                | EVENT_TOO_LARGE
+                | INVALID_RESUME_TOKEN
         ),
         ErrorKind::MissingResumeToken => true,
         _ => false,
