@@ -260,8 +260,8 @@ async fn a_mongodb_that_dies_is_unavailable_within_five_seconds_and_comes_back()
     let head = store.head().await.expect("head");
     let dead = cluster.kill_primary().await;
     let began = Instant::now();
-    let (known, new) = (UserId::new("before"), user("while it is dead"));
-    let (read, written) = tokio::join!(store.user(&known), store.insert_user(&new, &BY));
+    let (known, new, stamp) = (UserId::new("before"), user("while it is dead"), BY);
+    let (read, written) = tokio::join!(store.user(&known), store.insert_user(&new, &stamp));
     let took = began.elapsed();
     assert!(matches!(read, Err(StoreError::Unavailable(_))), "{read:?}");
     assert!(matches!(written, Err(StoreError::Unavailable(_))), "{written:?}");
