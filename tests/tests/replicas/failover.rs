@@ -73,6 +73,8 @@ async fn more_writes(log: &Mutex<Log>, count: usize) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn no_acknowledged_write_is_lost_and_none_is_there_twice() {
+    // Should it fail, the log says why.
+    tollgate::telemetry::start(tollgate::config::LogFormat::Text, "warn");
     let mut cluster = Cluster::set(3).await;
     let location = cluster.location("people");
     let (store, other) = (store::open(&location).await.expect("opens"), store::open(&location).await.expect("opens"));

@@ -62,7 +62,17 @@ impl Feed {
     /// Adds everything that happened at `seq`; it may be nothing that anybody must hear of.
     pub(super) fn push(&self, seq: u64, happened: Vec<Happening>) {
         let news = !happened.is_empty();
-        self.change(news, |ring| ring.push(seq, happened));
+        let late = self.change(news, |ring| {
+            let late = news && seq <= ring.position();
+            ring.push(seq, happened);
+            late
+        });
+        if late {
+            tracing::warn!(
+                place = seq,
+                "something came after its place was passed: edges are told to forget everything"
+            );
+        }
     }
 
     /// Adds what happened, at the next number. Only where nobody else gives numbers.
@@ -132,8 +142,9 @@ impl Feed {
 #[async_trait]
 impl FeedStore for MongoStore {
     /// The place up to which this process has read the stream, not the newest one there is. Everything up to it is
-    /// committed by a majority, so a reading of the primary that begins now includes it: an answer that is made from
-    /// such a reading is at least as new as this place, and a change that the feed tells later outdates it.
+    /// committed by a majority, and readings of users and keys ask the primary for at least this place
+    /// ([`MongoStore::session`]): an answer that is made from such a reading is at least as new as this place, and a
+    /// change that the feed tells later outdates it.
     async fn head(&self) -> Result<Cursor, StoreError> {
         Ok(self.feed.cursor(self.feed.position()))
     }

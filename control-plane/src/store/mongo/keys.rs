@@ -105,9 +105,9 @@ impl KeyStore for MongoStore {
 
     /// The key first: a user who is changed in between is told by the feed, after the place that the answer names.
     async fn key_by_hash(&self, hash: &KeyHash) -> Result<Option<(ApiKey, Option<User>)>, StoreError> {
-        let Some(found) = bounded(self.api_keys().find_one(doc! { "hash": hash.to_string() })).await? else {
-            return Ok(None);
-        };
+        let (mut session, keys) = (self.session().await?, self.api_keys());
+        let found = keys.find_one(doc! { "hash": hash.to_string() }).session(&mut session);
+        let Some(found) = bounded(found).await? else { return Ok(None) };
         let key = documents::key(found)?;
         let user = self.user(&key.user_id).await?;
         Ok(Some((key, user)))

@@ -24,7 +24,7 @@ mod watch;
 use std::{future::IntoFuture, sync::Arc, time::Duration};
 
 use mongodb::{
-    Client, Collection, Database,
+    Client, ClientSession, Collection, Database,
     bson::{self, Bson, Document, doc},
     error::{Error as DriverError, ErrorKind, WriteFailure},
     options::{Acknowledgment, ClientOptions, ReadConcern, ReadPreference, SelectionCriteria, WriteConcern},
@@ -33,7 +33,7 @@ use tokio::{sync::watch as channel, task::JoinHandle};
 use tollgate_protocol::Cursor;
 
 use self::{
-    feed::{Feed, place_of},
+    feed::{Feed, place_of, time_of},
     watch::Watcher,
 };
 use super::{Conflict, StoreError};
@@ -156,6 +156,16 @@ impl MongoStore {
 
     fn api_keys(&self) -> Collection<Document> {
         self.database.collection(documents::API_KEYS)
+    }
+
+    /// A session whose readings include everything up to the feed's position: one that was elected a moment ago may not
+    /// know yet what the stream, on the server that was the primary before, has told already.
+    async fn session(&self) -> Result<ClientSession, StoreError> {
+        let mut session = bounded(self.client.start_session()).await?;
+        if self.replicated {
+            session.advance_operation_time(time_of(self.feed.position()));
+        }
+        Ok(session)
     }
 
     /// Makes sure that a change that was just committed is in this process's feed, and says where.

@@ -34,7 +34,8 @@ fn by_clerk(identity: &ClerkIdentity) -> Document {
 
 impl MongoStore {
     pub(super) async fn find_user(&self, filter: Document) -> Result<Option<Document>, StoreError> {
-        bounded(self.users().find_one(filter)).await
+        let mut session = self.session().await?;
+        self.find_user_in(&mut session, filter).await
     }
 
     pub(super) async fn find_user_in(

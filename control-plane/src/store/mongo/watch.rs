@@ -228,7 +228,7 @@ impl Watcher {
         self.group = None;
         self.from = From::Place(now.saturating_add(1));
         self.feed.lose(now);
-        tracing::warn!("the change stream could not be resumed: edges are told to forget everything");
+        tracing::warn!(place = now, "the change stream could not be resumed: edges are told to forget everything");
         Ok(())
     }
 }
@@ -237,9 +237,9 @@ fn is_refusal(error: &DriverError) -> bool {
     matches!(&*error.kind, ErrorKind::Command(_))
 }
 
-/// Whether MongoDB says that the place is gone from its log, or that this stream can never go on.
+/// Whether MongoDB says that the place is gone from its log, or that this stream can never go on. A reader whose position
+/// was lost because its server has rolled back its log (code 136) is not among them: the token is good at another one.
 fn is_beyond_resuming(error: &DriverError) -> bool {
-    const CAPPED_POSITION_LOST: i32 = 136;
     const CHANGE_STREAM_FATAL: i32 = 280;
     const CHANGE_STREAM_HISTORY_LOST: i32 = 286;
     const EVENT_TOO_LARGE: i32 = 10334;
@@ -247,11 +247,7 @@ fn is_beyond_resuming(error: &DriverError) -> bool {
     match &*error.kind {
         ErrorKind::Command(command) => matches!(
             command.code,
-            CAPPED_POSITION_LOST
-                | CHANGE_STREAM_FATAL
-                | CHANGE_STREAM_HISTORY_LOST
-                | EVENT_TOO_LARGE
-                | INVALID_RESUME_TOKEN
+            CHANGE_STREAM_FATAL | CHANGE_STREAM_HISTORY_LOST | EVENT_TOO_LARGE | INVALID_RESUME_TOKEN
         ),
         ErrorKind::MissingResumeToken => true,
         _ => false,
