@@ -11,8 +11,8 @@ use crate::{
     domain::{
         Timestamp, UserId,
         ledger::{
-            Account, Batch, BatchReceipt, Entry, LeaseCall, LeaseId, LeaseReceipt, MAX_AMOUNT, MAX_NOTE_CHARS, Posted,
-            Posting, Purpose, Reservation, desk::refill, month::Month, tally::Tally,
+            Account, Batch, BatchReceipt, DailyUsage, Entry, LeaseCall, LeaseId, LeaseReceipt, MAX_AMOUNT,
+            MAX_NOTE_CHARS, Posted, Posting, Purpose, Reservation, desk::refill, month::Month, tally::Tally,
         },
     },
     metrics::Metrics,
@@ -154,6 +154,14 @@ pub async fn lease(app: &App, call: &LeaseCall) -> Result<LeaseReceipt, ServiceE
 /// The store fails.
 pub async fn book(app: &App, batch: &Batch) -> Result<BatchReceipt, ServiceError> {
     Ok(app.store.book(batch, &app.allowances, &app.stamp()).await?)
+}
+
+/// What was counted for a user from one day to another (`2026-11-23`), both included.
+///
+/// # Errors
+/// The store fails.
+pub async fn daily_usage(app: &App, user: &UserId, from: &str, to: &str) -> Result<Vec<DailyUsage>, ServiceError> {
+    Ok(app.store.daily_usage(user, from, to).await?)
 }
 
 /// Adds up the whole ledger of a user. [`Tally::faults`] says whether it comes out. Only sums of a moment in which
