@@ -64,12 +64,12 @@ async fn kill_at_random(
     mut planes: [Option<ControlPlane>; 2],
     configs: [Config; 2],
     log: std::path::PathBuf,
-    mut dice: Dice,
+    (mut dice, pause): (Dice, u64),
     stop: Arc<AtomicBool>,
 ) -> (u64, [Option<ControlPlane>; 2]) {
     let mut kills = 0;
     while !stop.load(Ordering::Relaxed) {
-        sleep(Duration::from_millis(200 + dice.below(800))).await;
+        sleep(Duration::from_millis(pause / 2 + dice.below(pause))).await;
         let place = usize::try_from(dice.below(2)).expect("small");
         if let Some(plane) = planes[place].take() {
             plane.stop().await;
@@ -81,7 +81,7 @@ async fn kill_at_random(
 }
 
 /// Gives tokens now and then, each gift twice. Says what was given.
-async fn give(app: App, user: UserId, mut dice: Dice, stop: Arc<AtomicBool>) -> i64 {
+async fn give(app: App, user: UserId, (mut dice, pause): (Dice, u64), stop: Arc<AtomicBool>) -> i64 {
     let (mut given, mut number) = (0, 0);
     while !stop.load(Ordering::Relaxed) {
         number += 1;
@@ -91,7 +91,7 @@ async fn give(app: App, user: UserId, mut dice: Dice, stop: Arc<AtomicBool>) -> 
             until("tokens are given", PATIENCE, granted).await;
         }
         given += amount;
-        sleep(Duration::from_millis(dice.below(400))).await;
+        sleep(Duration::from_millis(dice.below(pause))).await;
     }
     given
 }
@@ -108,7 +108,8 @@ async fn ledger(app: &App, user: &UserId) -> Vec<Entry> {
     }
 }
 
-async fn run(name: &str, location: StoreLocation, operations: u64) {
+/// `group`: most operations of one message; `pause`: milliseconds between two kills, about.
+async fn run(name: &str, location: StoreLocation, operations: u64, group: u64, pause: u64) {
     let (seed, began) = (seed(), Instant::now());
     println!("{name}: TOLLGATE_TEST_SEED={seed}");
     let mut dice = Dice::new(seed);
@@ -133,13 +134,16 @@ async fn run(name: &str, location: StoreLocation, operations: u64) {
         signer: Signer::of(configs[0].edge_listen).await,
         operations: AtomicU64::new(0),
         wanted: operations,
+        group,
         requests: AtomicU64::new(0),
         failures: AtomicU64::new(0),
     });
     let stop = Arc::new(AtomicBool::new(false));
-    let killer = kill_at_random(planes, configs, log, Dice::new(dice.below(u64::MAX)), Arc::clone(&stop));
+    let killer = Dice::new(dice.below(u64::MAX));
+    let killer = kill_at_random(planes, configs, log, (killer, pause), Arc::clone(&stop));
     let killer = tokio::spawn(killer);
-    let giver = tokio::spawn(give(app.clone(), user.id.clone(), Dice::new(dice.below(u64::MAX)), Arc::clone(&stop)));
+    let giver = (Dice::new(dice.below(u64::MAX)), pause);
+    let giver = tokio::spawn(give(app.clone(), user.id.clone(), giver, Arc::clone(&stop)));
     let nodes: Vec<_> = (0..NODES)
         .map(|number| Node::new(format!("n{number}"), Arc::clone(&shared), dice.below(u64::MAX)))
         .map(|node| tokio::spawn(node.run()))
@@ -173,7 +177,7 @@ async fn run(name: &str, location: StoreLocation, operations: u64) {
         of(EntryKind::Usage),
         of(EntryKind::Grant),
     );
-    assert!(begun + 4 > operations && kills > 2 && failures > 0, "too little went wrong to show anything");
+    assert!(begun + group > operations && kills > 2 && failures > 0, "too little went wrong to show anything");
     for plane in planes.into_iter().flatten() {
         plane.stop().await;
     }
@@ -236,11 +240,11 @@ async fn check(app: &App, user: &UserId, nodes: &[Node], given: i64) {
 #[tokio::test(flavor = "multi_thread")]
 async fn on_sqlite_nothing_is_counted_twice_or_lost() {
     let folder = TempDir::new().expect("a folder");
-    run("SQLite", StoreLocation::Sqlite(folder.path().join("tollgate.db")), 10_000).await;
+    run("SQLite", StoreLocation::Sqlite(folder.path().join("tollgate.db")), 10_000, 4, 600).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn on_mongodb_nothing_is_counted_twice_or_lost() {
     let cluster = Cluster::shared().await;
-    run("MongoDB", cluster.location(&fresh_name()), 10_000).await;
+    run("MongoDB", cluster.location(&fresh_name()), 10_000, 16, 4_000).await;
 }

@@ -49,6 +49,8 @@ pub(crate) struct Shared {
     /// Operations begun so far, and how many there are to be.
     pub(crate) operations: AtomicU64,
     pub(crate) wanted: u64,
+    /// Most operations of one message.
+    pub(crate) group: u64,
     /// Requests sent, and how many of them were not answered or with 503.
     pub(crate) requests: AtomicU64,
     pub(crate) failures: AtomicU64,
@@ -109,7 +111,7 @@ impl Node {
     /// Works until enough has been done by all.
     pub(crate) async fn run(mut self) -> Self {
         loop {
-            let size = 1 + self.dice.below(4);
+            let size = 1 + self.dice.below(self.shared.group);
             if self.shared.operations.fetch_add(size, Ordering::Relaxed) + size > self.shared.wanted {
                 self.shared.operations.fetch_sub(size, Ordering::Relaxed);
                 return self;

@@ -9,6 +9,7 @@ mod feed;
 mod key_sets;
 mod keys;
 mod ledger;
+mod orphans;
 mod poll;
 mod revocations;
 mod ring;
@@ -66,11 +67,15 @@ pub struct MongoStore {
     replicated: bool,
     stripes: ledger::Stripes,
     reader: JoinHandle<()>,
+    orphans: Option<JoinHandle<()>>,
 }
 
 impl Drop for MongoStore {
     fn drop(&mut self) {
         self.reader.abort();
+        if let Some(orphans) = &self.orphans {
+            orphans.abort();
+        }
     }
 }
 
@@ -92,7 +97,9 @@ impl MongoStore {
     /// # Errors
     /// [`StoreError`] says why it cannot be used.
     pub async fn open(url: &MongoUrl) -> Result<Self, StoreError> {
-        let client = Client::with_options(options(url).await?).map_err(fault)?;
+        let options = options(url).await?;
+        let app_name = options.app_name.clone().unwrap_or_default();
+        let client = Client::with_options(options).map_err(fault)?;
         let database = client.database(url.database());
         let hello = bounded(database.run_command(doc! { "hello": 1 })).await?;
         let replicated = hello.contains_key("setName") || hello.get_str("msg").is_ok_and(|msg| msg == "isdbgrid");
@@ -114,7 +121,8 @@ impl MongoStore {
             (feed, reader)
         };
         tracing::debug!(store = %url, replicated, "MongoDB is open");
-        Ok(Self { client, database, feed, replicated, stripes: ledger::Stripes::new(), reader })
+        let orphans = replicated.then(|| tokio::spawn(orphans::run(client.clone(), app_name)));
+        Ok(Self { client, database, feed, replicated, stripes: ledger::Stripes::new(), reader, orphans })
     }
 
     async fn watch(

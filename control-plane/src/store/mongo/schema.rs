@@ -19,6 +19,7 @@ pub(super) const KEY_SETS: &str = "tollgate_key_sets";
 pub(super) const LEDGER: &str = "tollgate_ledger";
 pub(super) const META: &str = "tollgate_meta";
 pub(super) const RESERVATIONS: &str = "tollgate_reservations";
+pub(super) const TURNS: &str = "tollgate_turns";
 pub(super) const USAGE_BATCHES: &str = "tollgate_usage_batches";
 pub(super) const USAGE_DAILY: &str = "tollgate_usage_daily";
 pub(super) const REVOCATIONS: &str = "tollgate_revocations";
@@ -114,6 +115,7 @@ const COLLECTIONS: &[Collection] = &[
         ],
         pre_images: false,
     },
+    Collection { name: TURNS, indexes: &[], pre_images: false },
     Collection { name: USAGE_BATCHES, indexes: &[index("at", &[("at", 1)], Kind::Plain)], pre_images: false },
     Collection {
         name: USAGE_DAILY,

@@ -3,6 +3,7 @@
 //! replica set has no transactions: there, a crash in the middle of an operation can leave a balance without its entry.
 
 pub(super) mod documents;
+mod turns;
 mod work;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -18,6 +19,7 @@ use tokio::sync::{Mutex, MutexGuard};
 
 use self::{
     documents::{at, number},
+    turns::Turn,
     work::Work,
 };
 use super::{MongoStore, bounded, schema, transaction::transaction, values::any_id};
@@ -45,22 +47,15 @@ impl Stripes {
     pub(super) fn new() -> Self {
         Self((0..STRIPES).map(|_| Mutex::new(())).collect())
     }
-
-    /// Waits until nobody works on these users. Always in the same order, so that no two wait for each other.
-    async fn lock<'u>(&self, users: impl IntoIterator<Item = &'u UserId>) -> Vec<MutexGuard<'_, ()>> {
-        let places: BTreeSet<usize> = users.into_iter().map(stripe).collect();
-        let mut held = Vec::with_capacity(places.len());
-        for stripe in places.into_iter().filter_map(|place| self.0.get(place)) {
-            held.push(stripe.lock().await);
-        }
-        held
-    }
 }
 
-fn stripe(user: &UserId) -> usize {
+/// The turn of an operation: in its process, and among processes.
+type Held<'s> = Vec<(Option<Turn>, MutexGuard<'s, ()>)>;
+
+fn stripe(user: &UserId) -> u16 {
     let hash = Sha256::digest(user.as_str().as_bytes());
     let number = hash.iter().take(2).fold(0_u16, |number, byte| (number << 8) | u16::from(*byte));
-    usize::from(number % STRIPES)
+    number % STRIPES
 }
 
 /// Tries `$attempt` again where somebody else has just written the same.
@@ -80,7 +75,20 @@ macro_rules! contended {
 
 impl MongoStore {
     fn work<'w>(&'w self, session: &'w mut ClientSession, allowances: &'w Allowances, stamp: &'w Stamp) -> Work<'w> {
-        Work { store: self, session, allowances, stamp, entries: Vec::new() }
+        Work::new(self, session, allowances, stamp)
+    }
+
+    /// Waits until nobody works on these users. Always in the same order, so that no two wait for each other.
+    async fn turn<'u>(&self, users: impl IntoIterator<Item = &'u UserId>) -> Result<Held<'_>, StoreError> {
+        let places: BTreeSet<u16> = users.into_iter().map(stripe).collect();
+        let mut held = Vec::with_capacity(places.len());
+        for place in places {
+            let Some(stripe) = self.stripes.0.get(usize::from(place)) else { continue };
+            let guard = stripe.lock().await;
+            let turn = if self.is_replicated() { turns::wait(&self.database, i32::from(place)).await? } else { None };
+            held.push((turn, guard));
+        }
+        Ok(held)
     }
 
     fn ledger(&self, name: &str) -> Collection<Document> {
@@ -122,7 +130,7 @@ impl LedgerStore for MongoStore {
         if Desk::open(account.clone(), allowances, stamp).close().is_none() {
             return Ok(account);
         }
-        let _held = self.stripes.lock([user]).await;
+        let _held = self.turn([user]).await?;
         let ((account, entries), committed) =
             contended!(transaction!(self, |session| self.work(session, allowances, stamp).account(user)))?;
         self.tell_given(committed, &entries).await;
@@ -130,7 +138,7 @@ impl LedgerStore for MongoStore {
     }
 
     async fn post(&self, posting: &Posting, allowances: &Allowances, stamp: &Stamp) -> Result<Posted, StoreError> {
-        let _held = self.stripes.lock([&posting.user]).await;
+        let _held = self.turn([&posting.user]).await?;
         let ((posted, entries), committed) =
             contended!(transaction!(self, |session| self.work(session, allowances, stamp).post(posting)))?;
         self.tell_given(committed, &entries).await;
@@ -145,7 +153,7 @@ impl LedgerStore for MongoStore {
     ) -> Result<LeaseReceipt, StoreError> {
         let known = call.settle.iter().chain(call.renew.iter().map(|(used, _)| used)).map(|used| &used.id);
         let users = self.users_of(known).await?;
-        let _held = self.stripes.lock(users.iter().chain(call.take.iter().map(|take| &take.user))).await;
+        let _held = self.turn(users.iter().chain(call.take.iter().map(|take| &take.user))).await?;
         let (receipt, committed) =
             contended!(transaction!(self, |session| self.work(session, allowances, stamp).lease(call)))?;
         self.tell_given(committed, &receipt.entries).await;
@@ -154,7 +162,7 @@ impl LedgerStore for MongoStore {
 
     async fn book(&self, batch: &Batch, allowances: &Allowances, stamp: &Stamp) -> Result<BatchReceipt, StoreError> {
         let users = self.users_of(batch.leases.iter().map(|used| &used.id)).await?;
-        let _held = self.stripes.lock(users.iter().chain(batch.counts.iter().map(|count| &count.user))).await;
+        let _held = self.turn(users.iter().chain(batch.counts.iter().map(|count| &count.user))).await?;
         let (receipt, committed) =
             contended!(transaction!(self, |session| self.work(session, allowances, stamp).book(batch)))?;
         self.tell_given(committed, &receipt.entries).await;
@@ -175,7 +183,7 @@ impl LedgerStore for MongoStore {
         }
         let mut all = Vec::new();
         for (user, ids) in &by_user {
-            let _held = self.stripes.lock([user]).await;
+            let _held = self.turn([user]).await?;
             let (entries, committed) =
                 contended!(transaction!(self, |session| self.work(session, allowances, stamp).settle(ids)))?;
             self.tell_given(committed, &entries).await;

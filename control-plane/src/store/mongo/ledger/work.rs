@@ -1,6 +1,8 @@
 //! One operation of the ledger in its transaction: brings account and reservation to the desk, and writes what it made
 //! of them. It must not know how a transaction is tried again.
 
+use std::collections::BTreeMap;
+
 use mongodb::{
     ClientSession, Collection,
     bson::{Bson, Document, doc},
@@ -21,78 +23,170 @@ use crate::{
     store::{Conflict, StoreError},
 };
 
-/// One operation: what it needs, and the entries that it has made so far.
-pub(super) struct Work<'w> {
-    pub(super) store: &'w MongoStore,
-    pub(super) session: &'w mut ClientSession,
-    pub(super) allowances: &'w Allowances,
-    pub(super) stamp: &'w Stamp,
-    pub(super) entries: Vec<Entry>,
+/// A user's account, as it was read and as the desk has left it.
+struct Opened {
+    id: Bson,
+    seq: u64,
+    account: Account,
+    is_changed: bool,
 }
 
-impl Work<'_> {
+/// A reservation, as the desk has left it.
+struct Kept {
+    reservation: Reservation,
+    is_new: bool,
+    is_changed: bool,
+}
+
+/// One operation: what it needs, what it has read, and the entries that it has made so far. What has changed is written
+/// at its end, each document once.
+pub(super) struct Work<'w> {
+    store: &'w MongoStore,
+    session: &'w mut ClientSession,
+    allowances: &'w Allowances,
+    stamp: &'w Stamp,
+    accounts: BTreeMap<UserId, Option<Opened>>,
+    reservations: BTreeMap<LeaseId, Option<Kept>>,
+    entries: Vec<Entry>,
+}
+
+impl<'w> Work<'w> {
+    pub(super) fn new(
+        store: &'w MongoStore,
+        session: &'w mut ClientSession,
+        allowances: &'w Allowances,
+        stamp: &'w Stamp,
+    ) -> Self {
+        let (accounts, reservations) = (BTreeMap::new(), BTreeMap::new());
+        Self { store, session, allowances, stamp, accounts, reservations, entries: Vec::new() }
+    }
+
     fn collection(&self, name: &str) -> Collection<Document> {
         self.store.database.collection(name)
     }
 
-    /// Lets the desk work on a user's account, and writes what has changed. `None` where there is no such user.
+    /// Reads a user's account, once.
+    async fn open(&mut self, user: &UserId) -> Result<(), StoreError> {
+        if self.accounts.contains_key(user) {
+            return Ok(());
+        }
+        let filter = doc! { "_id": any_id(user.as_str()) };
+        let opened = match self.store.find_user_in(self.session, filter).await? {
+            None => None,
+            Some(found) => {
+                let id = id_of(&found);
+                let account = documents::account(found)?;
+                Some(Opened { id, seq: account.seq, account, is_changed: false })
+            }
+        };
+        self.accounts.insert(user.clone(), opened);
+        Ok(())
+    }
+
+    /// Lets the desk work on a user's account. `None` where there is no such user.
     async fn at_desk<T>(
         &mut self,
         user: &UserId,
         work: impl FnOnce(&mut Desk<'_>) -> T,
     ) -> Result<Option<T>, StoreError> {
-        let filter = doc! { "_id": any_id(user.as_str()) };
-        let Some(found) = self.store.find_user_in(self.session, filter).await? else { return Ok(None) };
-        let id = id_of(&found);
-        let account = documents::account(found)?;
-        let seq = account.seq;
-        let mut desk = Desk::open(account, self.allowances, self.stamp);
+        self.open(user).await?;
+        let Some(Some(opened)) = self.accounts.get_mut(user) else { return Ok(None) };
+        let mut desk = Desk::open(opened.account.clone(), self.allowances, self.stamp);
         let done = work(&mut desk);
         if let Some((account, entries)) = desk.close() {
-            self.save(id, seq, &account, &entries).await?;
+            opened.account = account;
+            opened.is_changed = true;
             self.entries.extend(entries);
         }
         Ok(Some(done))
     }
 
-    async fn save(&mut self, id: Bson, seq: u64, account: &Account, entries: &[Entry]) -> Result<(), StoreError> {
-        let is_told = entries.iter().any(|entry| entry.kind.is_told());
-        let set = documents::account_members(account, is_told.then_some(self.stamp.at));
-        // In a transaction nobody else can have written meanwhile; without one, this notices it. Null is also: not there.
-        let seen = if seq == 0 {
-            doc! { "$in": [0_i64, Bson::Null] }
-        } else {
-            doc! { "$eq": number(seq) }
-        };
-        let condition = doc! { "_id": id, "tokens_seq": seen };
-        let users = self.store.users();
-        let update = users.update_one(condition, doc! { "$set": set }).session(&mut *self.session);
-        if bounded(update).await?.matched_count == 0 {
-            return Err(StoreError::Conflict(Conflict::Id));
-        }
-        if !entries.is_empty() {
-            let documents: Vec<Document> = entries.iter().map(documents::from_entry).collect();
-            let ledger = self.collection(schema::LEDGER);
-            bounded(ledger.insert_many(documents).session(&mut *self.session)).await?;
+    /// Reads reservations, each once.
+    async fn fetch(&mut self, wanted: Vec<LeaseId>) -> Result<(), StoreError> {
+        let reservations = self.collection(schema::RESERVATIONS);
+        for id in wanted {
+            let find = reservations.find_one(doc! { "_id": id.as_str() });
+            let found = bounded(find.session(&mut *self.session)).await?;
+            let found = found.map(documents::reservation).transpose()?;
+            let kept = found.map(|reservation| Kept { is_new: false, is_changed: false, reservation });
+            self.reservations.insert(id, kept);
         }
         Ok(())
     }
 
-    pub(super) async fn reservation(&mut self, id: &LeaseId) -> Result<Option<Reservation>, StoreError> {
-        let reservations = self.collection(schema::RESERVATIONS);
-        let found = bounded(reservations.find_one(doc! { "_id": id.as_str() }).session(&mut *self.session)).await?;
-        found.map(documents::reservation).transpose()
+    fn reservation(&self, id: &LeaseId) -> Option<Reservation> {
+        self.reservations.get(id).and_then(Option::as_ref).map(|kept| kept.reservation.clone())
     }
 
-    async fn put_reservation(&mut self, one: &Reservation) -> Result<(), StoreError> {
+    fn keep(&mut self, reservation: Reservation) {
+        match self.reservations.get_mut(&reservation.id) {
+            Some(Some(kept)) => {
+                kept.reservation = reservation;
+                kept.is_changed = true;
+            }
+            _ => {
+                let kept = Kept { is_new: true, is_changed: true, reservation };
+                self.reservations.insert(kept.reservation.id.clone(), Some(kept));
+            }
+        }
+    }
+
+    /// Which users' documents are to be changed, and how.
+    fn changes(&self) -> Vec<(Document, Document)> {
+        let mut changes = Vec::new();
+        for (user, opened) in &self.accounts {
+            let Some(Opened { id, seq, account, is_changed: true }) = opened else { continue };
+            let is_told = self.entries.iter().any(|entry| entry.kind.is_told() && entry.user == *user);
+            let set = documents::account_members(account, is_told.then_some(self.stamp.at));
+            // In a transaction nobody else can have written meanwhile; without one, this notices it. Null is also: not
+            // there.
+            let seen = if *seq == 0 {
+                doc! { "$in": [0_i64, Bson::Null] }
+            } else {
+                doc! { "$eq": number(*seq) }
+            };
+            changes.push((doc! { "_id": id, "tokens_seq": seen }, doc! { "$set": set }));
+        }
+        changes
+    }
+
+    /// Writes everything that has changed. Gives the entries.
+    async fn finish(mut self) -> Result<Vec<Entry>, StoreError> {
+        let users = self.store.users();
+        for (condition, change) in self.changes() {
+            let update = users.update_one(condition, change).session(&mut *self.session);
+            if bounded(update).await?.matched_count == 0 {
+                return Err(StoreError::Conflict(Conflict::Id));
+            }
+        }
+        if !self.entries.is_empty() {
+            let documents: Vec<Document> = self.entries.iter().map(documents::from_entry).collect();
+            let ledger = self.collection(schema::LEDGER);
+            bounded(ledger.insert_many(documents).session(&mut *self.session)).await?;
+        }
         let reservations = self.collection(schema::RESERVATIONS);
-        let document = documents::from_reservation(one);
-        let put = reservations.replace_one(doc! { "_id": one.id.as_str() }, document).upsert(true);
-        bounded(put.session(&mut *self.session)).await.map(drop)
+        let mut fresh = Vec::new();
+        let kept: Vec<Kept> = std::mem::take(&mut self.reservations).into_values().flatten().collect();
+        for kept in kept {
+            if !kept.is_changed {
+                continue;
+            }
+            let document = documents::from_reservation(&kept.reservation);
+            if kept.is_new {
+                fresh.push(document);
+                continue;
+            }
+            let put = reservations.replace_one(doc! { "_id": kept.reservation.id.as_str() }, document);
+            bounded(put.session(&mut *self.session)).await?;
+        }
+        if !fresh.is_empty() {
+            bounded(reservations.insert_many(fresh).session(&mut *self.session)).await?;
+        }
+        Ok(self.entries)
     }
 
     /// The same as [`Self::at_desk`] for a reservation and its user's account.
-    pub(super) async fn on_reservation(
+    async fn on_reservation(
         &mut self,
         mut one: Reservation,
         work: impl FnOnce(&mut Desk<'_>, &mut Reservation),
@@ -101,11 +195,11 @@ impl Work<'_> {
         if self.at_desk(&one.user.clone(), |desk| work(desk, &mut one)).await?.is_none() {
             // Its user is gone, and nobody's tokens are held any more.
             one.is_open = false;
-            self.put_reservation(&one).await?;
+            self.keep(one);
             return Ok(UseOutcome::Unknown);
         }
         if one.revision != before {
-            self.put_reservation(&one).await?;
+            self.keep(one.clone());
         }
         Ok(if one.is_open { UseOutcome::Open(one) } else { UseOutcome::Ended })
     }
@@ -115,14 +209,14 @@ impl Work<'_> {
         used: &Used,
         work: impl FnOnce(&mut Desk<'_>, &mut Reservation),
     ) -> Result<UseOutcome, StoreError> {
-        match self.reservation(&used.id).await? {
+        match self.reservation(&used.id) {
             Some(one) => self.on_reservation(one, work).await,
             None => Ok(UseOutcome::Unknown),
         }
     }
 
     async fn take(&mut self, take: &Take, node: &str) -> Result<TakeOutcome, StoreError> {
-        if let Some(known) = self.reservation(&take.id).await? {
+        if let Some(known) = self.reservation(&take.id) {
             return Ok(if known.is_open { TakeOutcome::Granted(known) } else { TakeOutcome::Ended });
         }
         let made = self.at_desk(&take.user, |desk| {
@@ -132,7 +226,7 @@ impl Work<'_> {
             None => Ok(TakeOutcome::Unknown),
             Some(Err(outcome)) => Ok(outcome),
             Some(Ok(reservation)) => {
-                self.put_reservation(&reservation).await?;
+                self.keep(reservation.clone());
                 Ok(TakeOutcome::Granted(reservation))
             }
         }
@@ -140,7 +234,7 @@ impl Work<'_> {
 
     pub(super) async fn account(mut self, user: &UserId) -> Result<(Account, Vec<Entry>), StoreError> {
         let account = self.at_desk(user, |desk| desk.account().clone()).await?.ok_or(StoreError::NotFound)?;
-        Ok((account, self.entries))
+        Ok((account, self.finish().await?))
     }
 
     pub(super) async fn post(mut self, posting: &Posting) -> Result<(Posted, Vec<Entry>), StoreError> {
@@ -164,10 +258,12 @@ impl Work<'_> {
             let entry = self.stamp.entry(action, posting.user.as_str(), Some(before), Some(after));
             audit::write(self.store, self.session, &entry).await?;
         }
-        Ok((posted, self.entries))
+        Ok((posted, self.finish().await?))
     }
 
     pub(super) async fn lease(mut self, call: &LeaseCall) -> Result<LeaseReceipt, StoreError> {
+        let known = call.settle.iter().chain(call.renew.iter().map(|(used, _)| used)).map(|used| &used.id);
+        self.fetch(known.chain(call.take.iter().map(|take| &take.id)).cloned().collect()).await?;
         let mut receipt = LeaseReceipt::default();
         for used in &call.settle {
             let outcome = self.used(used, |desk, one| {
@@ -183,7 +279,7 @@ impl Work<'_> {
         for take in &call.take {
             receipt.taken.push(self.take(take, &call.node).await?);
         }
-        receipt.entries = self.entries;
+        receipt.entries = self.finish().await?;
         Ok(receipt)
     }
 
@@ -196,6 +292,7 @@ impl Work<'_> {
             let corrupt = || StoreError::Corrupt(format!("collection {}: an answer", schema::USAGE_BATCHES));
             return receipt.ok_or_else(corrupt);
         }
+        self.fetch(batch.leases.iter().map(|used| used.id.clone()).collect()).await?;
         let mut receipt = BatchReceipt::default();
         for count in &batch.counts {
             if !self.count(count).await? {
@@ -211,14 +308,14 @@ impl Work<'_> {
         }
         let document = doc! { "_id": id, "answer": receipt.to_text(), "at": date(self.stamp.at) };
         bounded(batches.insert_one(document).session(&mut *self.session)).await?;
-        receipt.entries = self.entries;
+        receipt.entries = self.finish().await?;
         Ok(receipt)
     }
 
     /// Counts requests; false where there is no such user.
     async fn count(&mut self, count: &Count) -> Result<bool, StoreError> {
-        let filter = doc! { "_id": any_id(count.user.as_str()) };
-        if self.store.find_user_in(self.session, filter).await?.is_none() {
+        self.open(&count.user).await?;
+        if !self.accounts.get(&count.user).is_some_and(Option::is_some) {
             return Ok(false);
         }
         // What an Envoy's clock says is not believed beyond ours.
@@ -244,12 +341,13 @@ impl Work<'_> {
 
     /// Settles those of these reservations whose time is over still.
     pub(super) async fn settle(mut self, ids: &[LeaseId]) -> Result<Vec<Entry>, StoreError> {
+        self.fetch(ids.to_vec()).await?;
         for id in ids {
-            let Some(one) = self.reservation(id).await? else { continue };
+            let Some(one) = self.reservation(id) else { continue };
             if one.is_open && one.expires_at <= self.stamp.at {
                 self.on_reservation(one, |desk, one| desk.settle(one)).await?;
             }
         }
-        Ok(self.entries)
+        self.finish().await
     }
 }
