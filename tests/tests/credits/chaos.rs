@@ -38,7 +38,7 @@ use super::{
 
 const NODES: u64 = 64;
 /// Tokens at first: not enough for all that is wanted.
-const FIRST: i64 = 20_000;
+const FIRST: i64 = 10_000;
 /// How long all of it may take.
 const LONGEST: Duration = Duration::from_secs(300);
 
@@ -85,7 +85,7 @@ async fn give(app: App, user: UserId, (mut dice, pause): (Dice, u64), stop: Arc<
     let (mut given, mut number) = (0, 0);
     while !stop.load(Ordering::Relaxed) {
         number += 1;
-        let amount = 1 + i64::try_from(dice.below(2_000)).expect("small");
+        let amount = 1 + i64::try_from(dice.below(1_000)).expect("small");
         for _ in 0..2 {
             let granted = || async { credits::grant(&app, &user, amount, &format!("gift {number}"), None).await.ok() };
             until("tokens are given", PATIENCE, granted).await;
@@ -177,7 +177,7 @@ async fn run(name: &str, location: StoreLocation, operations: u64, group: u64, p
         of(EntryKind::Usage),
         of(EntryKind::Grant),
     );
-    assert!(begun + group > operations && kills > 2 && failures > 0, "too little went wrong to show anything");
+    assert!(begun >= operations && kills > 2 && failures > 0, "too little went wrong to show anything");
     for plane in planes.into_iter().flatten() {
         plane.stop().await;
     }

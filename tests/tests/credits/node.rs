@@ -112,7 +112,7 @@ impl Node {
     pub(crate) async fn run(mut self) -> Self {
         loop {
             let size = 1 + self.dice.below(self.shared.group);
-            if self.shared.operations.fetch_add(size, Ordering::Relaxed) + size > self.shared.wanted {
+            if self.shared.operations.fetch_add(size, Ordering::Relaxed) >= self.shared.wanted {
                 self.shared.operations.fetch_sub(size, Ordering::Relaxed);
                 return self;
             }
