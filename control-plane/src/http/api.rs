@@ -3,8 +3,8 @@
 
 use axum::{
     Json, Router,
-    extract::{Path, State, rejection::PathRejection},
-    http::{Method, StatusCode, header},
+    extract::State,
+    http::{HeaderValue, Method, StatusCode, header},
     middleware,
     response::{IntoResponse, Response},
     routing::{MethodFilter, get, on, post},
@@ -12,12 +12,13 @@ use axum::{
 use serde_json::json;
 
 use super::{
-    Shared,
-    credits::{balance, consume, history},
+    Shared, admin,
+    credits::{self, balance, consume, history},
     dto::{self, IssuedBody, KeysBody, UserBody},
     error::{ApiCode, Refusal},
     extract::{Keyed, Object, Page},
     observe::{Observer, observe},
+    params::{Id, IfMatch, Query, etag},
     sign_in::{end_session, list_sessions, log_out, login, refresh},
 };
 use crate::{
@@ -29,7 +30,7 @@ use crate::{
 /// One table for the router and for the test that walks it. A handler is called as
 /// `handler(shared, caller, input)`, so none can be without a caller.
 macro_rules! routes {
-    ($($method:ident $path:literal => $handler:ident($input:ty);)+) => {
+    ($($method:ident $path:literal => $($handler:ident)::+($input:ty);)+) => {
         /// Every route that needs a caller: method and path.
         pub const ROUTES: &[(Method, &str)] = &[$((Method::$method, $path),)+];
 
@@ -39,7 +40,7 @@ macro_rules! routes {
                 $path,
                 on(
                     MethodFilter::$method,
-                    async |State(shared): State<Shared>, caller: Caller, input: $input| $handler(shared, caller, input).await,
+                    async |State(shared): State<Shared>, caller: Caller, input: $input| $($handler)::+(shared, caller, input).await,
                 ),
             ))+
         }
@@ -48,15 +49,29 @@ macro_rules! routes {
 
 routes! {
     GET "/api/me" => me(());
+    PATCH "/api/me" => change_me((IfMatch, Object));
     GET "/api/keys" => list_keys(());
     POST "/api/keys" => issue_key(Object);
-    DELETE "/api/keys/{id}" => revoke_key(Result<Path<String>, PathRejection>);
+    POST "/api/keys/{id}/rotate" => rotate_key((Id, Object));
+    DELETE "/api/keys/{id}" => revoke_key(Id);
     GET "/api/tokens" => balance(());
     GET "/api/tokens/history" => history(Page);
     POST "/api/tokens/consume" => consume(Keyed);
     GET "/api/sessions" => list_sessions(());
-    DELETE "/api/sessions/{id}" => end_session(Result<Path<String>, PathRejection>);
+    DELETE "/api/sessions/{id}" => end_session(Id);
     POST "/auth/logout" => log_out(());
+    GET "/api/admin/users" => admin::users(Query);
+    GET "/api/admin/users/{id}" => admin::user(Id);
+    PATCH "/api/admin/users/{id}" => admin::change_user((Id, IfMatch, Object));
+    POST "/api/admin/users/{id}/keys" => admin::issue_key((Id, Object));
+    GET "/api/admin/users/{id}/tokens" => credits::admin::balance(Id);
+    GET "/api/admin/users/{id}/tokens/history" => credits::admin::history((Id, Page));
+    POST "/api/admin/users/{id}/grant" => credits::admin::grant((Id, Keyed));
+    POST "/api/admin/users/{id}/adjust" => credits::admin::adjust((Id, Keyed));
+    GET "/api/admin/keys" => admin::keys(Query);
+    GET "/api/admin/keys/{id}" => admin::key(Id);
+    DELETE "/api/admin/keys/{id}" => admin::revoke_key(Id);
+    GET "/api/admin/audit" => admin::audit(Query);
 }
 
 /// Routes that anyone may ask: they tell public keys only.
@@ -80,7 +95,23 @@ pub fn router(shared: Shared) -> Router {
 
 async fn me(shared: Shared, caller: Caller, (): ()) -> Result<Response, Refusal> {
     let user = active(&shared, &caller).await?;
-    Ok(private(StatusCode::OK, UserBody::new(user, caller.method())))
+    Ok(mine(user, &caller))
+}
+
+async fn change_me(
+    shared: Shared,
+    caller: Caller,
+    (IfMatch(expected), Object(members)): (IfMatch, Object),
+) -> Result<Response, Refusal> {
+    let user = in_person(&shared, &caller).await?;
+    let patch = dto::own_patch(members)?;
+    let user = users::update(&shared.acting(&caller), &user.id, &patch, expected.as_ref()).await?;
+    Ok(mine(user, &caller))
+}
+
+fn mine(user: User, caller: &Caller) -> Response {
+    let tag = etag(&user.revision());
+    tagged(tag, private(StatusCode::OK, UserBody::new(user, caller.method())))
 }
 
 async fn list_keys(shared: Shared, caller: Caller, (): ()) -> Result<Response, Refusal> {
@@ -92,25 +123,40 @@ async fn list_keys(shared: Shared, caller: Caller, (): ()) -> Result<Response, R
 async fn issue_key(shared: Shared, caller: Caller, Object(members): Object) -> Result<Response, Refusal> {
     let user = in_person(&shared, &caller).await?;
     let new = dto::new_key(members)?;
-    if caller.method() == tollgate_protocol::Method::ApiKey {
-        let held = |scope: &String| caller.scopes().iter().map(Scope::as_str).any(|held| held == scope);
-        if !new.scopes.iter().all(held) {
-            return Err(Refusal::new(ApiCode::ScopeExceeded));
-        }
-    }
+    within_own_scopes(&caller, new.scopes.iter().map(String::as_str))?;
     let issued = keys::issue(&shared.acting(&caller), &user.id, &new).await?;
     tracing::info!(user = %user.id, key = issued.key.id.as_str(), "API key issued");
     Ok(private(StatusCode::CREATED, IssuedBody::from(issued)))
 }
 
-async fn revoke_key(
+/// A key makes no key that may do more than itself.
+fn within_own_scopes<'s>(caller: &Caller, mut wanted: impl Iterator<Item = &'s str>) -> Result<(), Refusal> {
+    let held = |scope: &str| caller.scopes().iter().any(|held| held.as_str() == scope);
+    if caller.method() == tollgate_protocol::Method::ApiKey && !wanted.all(held) {
+        return Err(Refusal::new(ApiCode::ScopeExceeded));
+    }
+    Ok(())
+}
+
+async fn rotate_key(
     shared: Shared,
     caller: Caller,
-    id: Result<Path<String>, PathRejection>,
+    (Id(id), Object(members)): (Id, Object),
 ) -> Result<Response, Refusal> {
     let user = in_person(&shared, &caller).await?;
-    // What cannot be decoded is no key's id.
-    let Path(id) = id.map_err(|_| Refusal::new(ApiCode::NotFound))?;
+    let overlap = dto::overlap(members)?;
+    let id = KeyId::new(id);
+    let former = keys::get(&shared.app, &id).await?;
+    if former.user_id == user.id {
+        within_own_scopes(&caller, former.scopes.iter().map(Scope::as_str))?;
+    }
+    let issued = keys::rotate(&shared.acting(&caller), &user.id, &id, overlap).await?;
+    tracing::info!(user = %user.id, former = id.as_str(), key = issued.key.id.as_str(), "API key rotated");
+    Ok(private(StatusCode::CREATED, IssuedBody::from(issued)))
+}
+
+async fn revoke_key(shared: Shared, caller: Caller, Id(id): Id) -> Result<Response, Refusal> {
+    let user = in_person(&shared, &caller).await?;
     let key = keys::revoke(&shared.acting(&caller), &user.id, &KeyId::new(id)).await?;
     tracing::info!(user = %user.id, key = key.id.as_str(), "API key revoked");
     Ok(StatusCode::NO_CONTENT.into_response())
@@ -143,4 +189,12 @@ pub(super) async fn in_person(shared: &Shared, caller: &Caller) -> Result<User, 
 
 pub(super) fn private(status: StatusCode, body: impl serde::Serialize) -> Response {
     (status, [(header::CACHE_CONTROL, "no-store")], Json(body)).into_response()
+}
+
+/// An answer with the revision of what it shows.
+pub(super) fn tagged(tag: Option<HeaderValue>, mut response: Response) -> Response {
+    if let Some(tag) = tag {
+        response.headers_mut().insert(header::ETAG, tag);
+    }
+    response
 }

@@ -3,9 +3,9 @@
 use serde::{Serialize, Serializer};
 use serde_json::{Map, Value};
 
-use super::error::Refusal;
+use super::{error::Refusal, members::Members};
 use crate::{
-    domain::{ApiKey, PlainKey, Timestamp, User},
+    domain::{ApiKey, PlainKey, Role, Subscription, Timestamp, User, UserPatch},
     service::keys::{Issued, NewKey},
 };
 
@@ -27,6 +27,13 @@ pub(super) struct UserBody {
     subscription: &'static str,
     tokens_remaining: i64,
     tokens_used: i64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    bio: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    website: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    profile_image: Option<String>,
+    social_links: Map<String, Value>,
     created_at: Option<String>,
     /// How this very request was authenticated.
     method: &'static str,
@@ -43,6 +50,10 @@ impl UserBody {
             subscription: user.subscription.as_str(),
             tokens_remaining: user.tokens_remaining,
             tokens_used: user.tokens_used,
+            bio: user.bio,
+            website: user.website,
+            profile_image: user.profile_image,
+            social_links: user.social_links,
             created_at: rfc3339(user.created_at),
             method: method.as_str(),
         }
@@ -54,9 +65,15 @@ impl UserBody {
 pub(super) struct KeyBody {
     id: String,
     name: String,
-    /// `sk_…` and the last four characters.
-    hint: String,
+    /// How it begins; absent for imported keys.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    prefix: String,
+    /// How it ends; absent for imported keys.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    last_four: String,
     scopes: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rate: Option<String>,
     created_at: Option<String>,
     expires_at: Option<String>,
     last_used_at: Option<String>,
@@ -67,7 +84,9 @@ impl From<ApiKey> for KeyBody {
         Self {
             id: key.id.as_str().to_owned(),
             name: key.name,
-            hint: format!("sk_…{}", key.last_four),
+            prefix: key.prefix,
+            last_four: key.last_four,
+            rate: key.rate.map(|rate| rate.to_string()),
             scopes: key.scopes.iter().map(|scope| scope.as_str().to_owned()).collect(),
             created_at: rfc3339(key.created_at),
             expires_at: key.expires_at.and_then(rfc3339),
@@ -101,39 +120,61 @@ fn plain<S: Serializer>(key: &PlainKey, serializer: S) -> Result<S::Ok, S::Error
     serializer.serialize_str(key.expose())
 }
 
-/// Reads the body of `POST /api/keys`: every fault, also members that mean nothing.
+/// Reads the body of `POST /api/keys`.
 pub(super) fn new_key(members: Map<String, Value>) -> Result<NewKey, Refusal> {
-    let mut new = NewKey::default();
-    let mut faults: Vec<(String, String)> = Vec::new();
-    let mut fault = |field: &str, problem: &str| faults.push((field.to_owned(), problem.to_owned()));
-    if !members.contains_key("name") {
-        fault("name", "is missing");
-    }
-    for (member, value) in members {
-        match (member.as_str(), value) {
-            ("name", Value::String(name)) => new.name = name,
-            ("name", _) => fault("name", "must be a text"),
-            ("scopes", Value::Array(values)) => match values.into_iter().map(text).collect() {
-                Some(scopes) => new.scopes = scopes,
-                None => fault("scopes", "must be an array of texts"),
-            },
-            ("scopes", _) => fault("scopes", "must be an array of texts"),
-            ("expires_at", Value::Null) => {}
-            ("expires_at", Value::String(at)) => match at.parse::<jiff::Timestamp>() {
-                Ok(at) => new.expires_at = Some(Timestamp::from_millis(at.as_millisecond())),
-                Err(_) => fault("expires_at", "must be a time such as 2030-01-31T12:00:00Z"),
-            },
-            ("expires_at", _) => fault("expires_at", "must be a time such as 2030-01-31T12:00:00Z"),
-            // The name comes from the client; what does not fit is cut.
-            (unknown, _) => fault(&unknown.chars().take(64).collect::<String>(), "is not known here"),
-        }
-    }
-    if faults.is_empty() { Ok(new) } else { Err(Refusal::invalid(faults)) }
+    let mut members = Members::of(members);
+    let new = key_of(&mut members);
+    members.end().map(|()| new)
 }
 
-fn text(value: Value) -> Option<String> {
-    match value {
-        Value::String(text) => Some(text),
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => None,
+/// The members that describe a new key.
+pub(super) fn key_of(members: &mut Members) -> NewKey {
+    NewKey {
+        name: members.needed_text("name").unwrap_or_default(),
+        scopes: members.texts("scopes").unwrap_or_default(),
+        expires_at: members.moment("expires_at"),
+        rate: members.clearable_text("rate").flatten(),
+    }
+}
+
+/// Reads the body of `POST /api/keys/{id}/rotate`: for how many seconds the former key goes on, a day where it does not
+/// say.
+pub(super) fn overlap(members: Map<String, Value>) -> Result<i64, Refusal> {
+    let mut members = Members::of(members);
+    let overlap = members.number("overlap_seconds").unwrap_or(DEFAULT_OVERLAP_SECONDS);
+    members.end().map(|()| overlap)
+}
+
+/// For how long a rotated key goes on where nothing else is asked for.
+const DEFAULT_OVERLAP_SECONDS: i64 = 24 * 3600;
+
+/// Reads the body of `PATCH /api/me`: what users may change about themselves.
+pub(super) fn own_patch(members: Map<String, Value>) -> Result<UserPatch, Refusal> {
+    let mut members = Members::of(members);
+    let patch = profile_of(&mut members);
+    members.end().map(|()| patch)
+}
+
+/// Reads the body of `PATCH /api/admin/users/{id}`: the profile, and what only administrators change.
+pub(super) fn admin_patch(members: Map<String, Value>) -> Result<UserPatch, Refusal> {
+    let mut members = Members::of(members);
+    let patch = UserPatch {
+        role: members.word("role", "must be user, developer or admin", Role::from_word),
+        is_active: members.truth("is_active"),
+        subscription: members.word("subscription", "must be free, pro or enterprise", Subscription::from_word),
+        monthly_limit: members.clearable_number("monthly_limit"),
+        ..profile_of(&mut members)
+    };
+    members.end().map(|()| patch)
+}
+
+fn profile_of(members: &mut Members) -> UserPatch {
+    UserPatch {
+        name: members.clearable_text("name"),
+        bio: members.clearable_text("bio"),
+        website: members.clearable_text("website"),
+        profile_image: members.clearable_text("profile_image"),
+        social_links: members.object("social_links"),
+        ..UserPatch::default()
     }
 }

@@ -1,6 +1,7 @@
 //! HTTP: two routers, their bounds, and what they answer. Handlers parse, call a service and render; nothing here names a
 //! database driver or holds a rule about users and keys.
 
+mod admin;
 pub mod api;
 mod credits;
 mod dto;
@@ -8,8 +9,10 @@ mod dto_sign_in;
 pub mod edge;
 pub mod error;
 mod extract;
+mod members;
 mod observe;
 mod origin;
+mod params;
 pub mod server;
 mod sign_in;
 

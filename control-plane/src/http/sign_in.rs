@@ -2,7 +2,7 @@
 //! looked at or a session ends.
 
 use axum::{
-    extract::{Path, State, rejection::PathRejection},
+    extract::State,
     http::StatusCode,
     response::{IntoResponse as _, Response},
 };
@@ -15,6 +15,7 @@ use super::{
     error::{ApiCode, Refusal},
     extract::Object,
     observe::RequestId,
+    params::Id,
 };
 use crate::{
     assertion::Caller,
@@ -93,14 +94,8 @@ pub(super) async fn list_sessions(shared: Shared, caller: Caller, (): ()) -> Res
     Ok(private(StatusCode::OK, SessionsBody::new(sessions, caller.session_id())))
 }
 
-pub(super) async fn end_session(
-    shared: Shared,
-    caller: Caller,
-    id: Result<Path<String>, PathRejection>,
-) -> Result<Response, Refusal> {
+pub(super) async fn end_session(shared: Shared, caller: Caller, Id(id): Id) -> Result<Response, Refusal> {
     let user = with_session(&shared, &caller).await?;
-    // What cannot be decoded is no session's id.
-    let Path(id) = id.map_err(|_| Refusal::new(ApiCode::NotFound))?;
     let own = caller.session_id().map(|own| (caller.method(), own));
     sessions::end(&shared.acting(&caller), &user.id, &id, own).await?;
     tracing::info!(user = %user.id, session = id, "session ended");

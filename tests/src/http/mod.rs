@@ -31,6 +31,12 @@ impl Request {
         Self { body: Some(body.into()), ..Self::new("POST", target) }
     }
 
+    /// The same with a body.
+    #[must_use]
+    pub fn body(self, body: impl Into<Vec<u8>>) -> Self {
+        Self { body: Some(body.into()), ..self }
+    }
+
     /// Adds a header.
     #[must_use]
     pub fn header(mut self, name: impl AsRef<[u8]>, value: impl AsRef<[u8]>) -> Self {

@@ -6,6 +6,7 @@ use tollgate_protocol::api_key;
 use tollgate_tests::{
     http::{Connection, Request},
     stack::{Options, Stack},
+    wait::{PATIENCE, until},
 };
 
 const CLIENTS: u64 = 8;
@@ -73,7 +74,12 @@ async fn a_hundred_thousand_tokens_leave_memory_flat() {
     println!("Envoy's memory after {WARM_UP} tokens: {before} kB; after each further {}: {steps:?} kB", MEASURED / 5);
     let after = *steps.last().unwrap();
     assert!(after <= before + ALLOWED_KB, "{before} kB became {after} kB: {steps:?}");
-    let cached = stack.envoy.stat("wasmcustom.tollgate_cached_tokens").await;
-    assert!((1000..=2000).contains(&cached), "{cached} tokens are cached");
+    // Each worker writes the same gauge in turn, also one that had few of the connections.
+    until("a worker with a full cache", PATIENCE, || async {
+        let cached = stack.envoy.stat("wasmcustom.tollgate_cached_tokens").await;
+        assert!(cached <= 2000, "{cached} tokens are cached");
+        (cached >= 1000).then_some(())
+    })
+    .await;
     assert_eq!(stack.envoy.runtime_failures().await, Vec::<String>::new());
 }

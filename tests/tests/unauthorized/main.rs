@@ -1,8 +1,10 @@
 //! Walks every route of the public API with every kind of assertion that must not be believed, and shows what the right
 //! one may and may not do.
 
+mod admin;
 mod assertion;
 mod keys;
+mod matrix;
 
 use std::net::SocketAddr;
 
@@ -11,7 +13,7 @@ use serde_json::{Value, json};
 use tollgate::{
     app::App,
     config::{Config, Secret, StoreLocation},
-    domain::User,
+    domain::{Role, User, UserPatch},
     http::api::{OPEN_ROUTES, ROUTES},
     serve::{self, Running},
     service::{
@@ -32,6 +34,7 @@ pub(crate) struct World {
     pub(crate) signer: Signer,
     pub(crate) ada: User,
     pub(crate) bob: User,
+    pub(crate) boss: User,
     pub(crate) adas_key: Issued,
     pub(crate) bobs_key: Issued,
     _folder: tempfile::TempDir,
@@ -51,17 +54,25 @@ impl World {
         let signer = Signer::new(sync.settings.and_then(|settings| settings.assertion).expect("an assertion key"));
         let ada = users::ensure(&app, "ada@example.com", true, Some("Ada")).await.expect("a user");
         let bob = users::ensure(&app, "bob@example.com", true, Some("Bob")).await.expect("a user");
+        let boss = users::ensure(&app, "boss@example.com", true, Some("Boss")).await.expect("a user");
+        let admin = UserPatch { role: Some(Role::Admin), ..UserPatch::default() };
+        let boss = users::update(&app, &boss.id, &admin, None).await.expect("an administrator");
         let new = NewKey { name: "laptop".into(), scopes: vec!["a:read".into()], expires_at: None, rate: None };
         let adas_key = issue(&app, &ada.id, &new).await.expect("a key");
         let bobs_key = issue(&app, &bob.id, &new).await.expect("a key");
-        Self { running, app, signer, ada, bob, adas_key, bobs_key, _folder: folder }
+        Self { running, app, signer, ada, bob, boss, adas_key, bobs_key, _folder: folder }
     }
 
     /// What an edge says about Ada, signed in with Clerk.
     pub(crate) fn adas_claims(&self) -> Value {
+        self.claims_of(&self.ada)
+    }
+
+    /// What an edge says about somebody who is signed in with Clerk.
+    pub(crate) fn claims_of(&self, user: &User) -> Value {
         let now = self.signer.now();
         json!({
-            "iss": "tollgate-edge", "aud": "tollgate", "sub": self.ada.id.as_str(), "iat": now, "exp": now + 30,
+            "iss": "tollgate-edge", "aud": "tollgate", "sub": user.id.as_str(), "iat": now, "exp": now + 30,
             "method": "clerk", "role": "user", "email": "ada@example.com", "name": "Ada", "sid": "sess_1",
             "scopes": ["tokens:consume"],
         })
@@ -71,19 +82,38 @@ impl World {
         send(self.running.api_addr, &request).await.expect("an answer")
     }
 
-    /// A request for a route of the table, aimed at Ada's own key, with a body where one belongs.
-    fn request(&self, method: &str, path: &str) -> Request {
-        // Ada's own key, and the session of her own credential.
-        let id = if path.starts_with("/api/sessions/") { "sess_1" } else { self.adas_key.key.id.as_str() };
-        let target = path.replace("{id}", id);
-        let request = match method {
-            "POST" if path == "/api/tokens/consume" => {
-                Request::post(&target, "{\"amount\":1}").header("Idempotency-Key", "once")
-            }
-            "POST" => Request::post(&target, "{\"name\":\"made by an intruder\"}"),
-            _ => Request::new(method, &target),
+    /// A request for a route of the table, aimed at what is Ada's, with a good body where one belongs.
+    pub(crate) fn request(&self, method: &str, path: &str) -> Request {
+        let body = good_body(method, path).map(|body| body.to_string());
+        self.request_with(method, path, body.as_deref())
+    }
+
+    /// The same with any body.
+    pub(crate) fn request_with(&self, method: &str, path: &str, body: Option<&str>) -> Request {
+        let id = match path {
+            path if path.starts_with("/api/admin/users") => self.ada.id.as_str(),
+            path if path.starts_with("/api/sessions") => "sess_1",
+            _ => self.adas_key.key.id.as_str(),
         };
-        request.header("Content-Type", "application/json")
+        let target = path.replace("{id}", id);
+        // Routes that need no key of their own ignore it.
+        let request = Request::new(method, &target).header("Idempotency-Key", "once");
+        match body {
+            Some(body) => request.body(body.as_bytes()).header("Content-Type", "application/json"),
+            None => request,
+        }
+    }
+}
+
+/// What a route of the table is asked with; `None`: it takes no body.
+pub(crate) fn good_body(method: &str, path: &str) -> Option<Value> {
+    match (method, path) {
+        ("GET" | "DELETE", _) | (_, "/auth/logout") => None,
+        ("PATCH", _) => Some(json!({"name": "changed"})),
+        (_, path) if path.ends_with("/rotate") => Some(json!({"overlap_seconds": 60})),
+        (_, "/api/tokens/consume") => Some(json!({"amount": 1})),
+        (_, path) if path.ends_with("/grant") || path.ends_with("/adjust") => Some(json!({"amount": 1})),
+        _ => Some(json!({"name": "made by an intruder"})),
     }
 }
 
@@ -117,8 +147,9 @@ async fn no_route_believes_anything_but_a_valid_assertion() {
 #[tokio::test(flavor = "multi_thread")]
 async fn every_route_believes_the_valid_one() {
     let world = World::start().await;
-    let token = world.signer.sign(&world.adas_claims());
     for (method, path) in ROUTES {
+        let who = if path.starts_with("/api/admin") { &world.boss } else { &world.ada };
+        let token = world.signer.sign(&world.claims_of(who));
         // What else is in the request does not count.
         let request = world.request(method.as_str(), path).header("x-auth-assertion", &token);
         let request = request.header("x-auth-user-id", world.bob.id.as_str()).header("x-auth-role", "admin");
@@ -126,7 +157,7 @@ async fn every_route_believes_the_valid_one() {
         assert!((200..300).contains(&answer.status), "{method} {path}: {}", answer.text());
         if *path == "/api/me" {
             assert_eq!(answer.json()["id"], world.ada.id.as_str());
-            assert_eq!(answer.json()["role"], "user");
+            assert_eq!(answer.json()["role"], "user", "the store says so, whatever the header says");
         }
     }
     world.running.shutdown().await;
@@ -146,7 +177,7 @@ async fn open_routes_tell_public_keys_only() {
     let members: Vec<&str> = key.as_object().expect("a key").keys().map(String::as_str).collect();
     assert_eq!(members, ["alg", "crv", "kid", "kty", "x"]);
     for (method, path) in
-        [("GET", "/"), ("GET", "/api"), ("GET", "/api/keys/"), ("PUT", "/api/me"), ("GET", "/metrics")]
+        [("GET", "/"), ("GET", "/api"), ("GET", "/api/keys/"), ("DELETE", "/api/me"), ("GET", "/metrics")]
     {
         let status = world.ask(Request::new(method, path)).await.status;
         assert!(matches!(status, 404 | 405), "{method} {path}: {status}");

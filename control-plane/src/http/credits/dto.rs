@@ -113,6 +113,23 @@ impl HistoryBody {
     }
 }
 
+/// Answer to an administrator's grant or correction: the same for the same key.
+#[derive(Debug, Serialize)]
+pub(super) struct PostedBody {
+    /// Number of the entry.
+    entry: u64,
+    kind: &'static str,
+    amount: i64,
+    /// Tokens that were left right after it.
+    remaining: i64,
+}
+
+impl From<Entry> for PostedBody {
+    fn from(entry: Entry) -> Self {
+        Self { entry: entry.seq, kind: entry.kind.as_str(), amount: entry.amount, remaining: entry.balance }
+    }
+}
+
 /// Answer to `POST /api/tokens/consume`: the same for the same key.
 #[derive(Debug, Serialize)]
 pub(super) struct ConsumedBody {
@@ -140,8 +157,19 @@ pub(super) fn history(page: &Page) -> Result<(Option<u64>, usize), Refusal> {
     Ok((before.unwrap_or(None), limit.unwrap_or(PAGE)))
 }
 
-/// Reads `POST /api/tokens/consume`: the header and every member.
+/// Reads `POST /api/tokens/consume` and a grant: the header and every member.
 pub(super) fn consumption(keyed: Keyed) -> Result<Consumption, Refusal> {
+    posting(keyed, "must be a whole number from 1 to 1000000000000", |amount| (1..=MAX_AMOUNT).contains(&amount))
+}
+
+/// Reads a correction: as a grant, up or down.
+pub(super) fn correction(keyed: Keyed) -> Result<Consumption, Refusal> {
+    posting(keyed, "must be a whole number from -1000000000000 to 1000000000000, and not 0", |amount| {
+        amount != 0 && (-MAX_AMOUNT..=MAX_AMOUNT).contains(&amount)
+    })
+}
+
+fn posting(keyed: Keyed, problem: &str, is_amount: impl Fn(i64) -> bool) -> Result<Consumption, Refusal> {
     let mut faults = Faults::default();
     let key = keyed.key.filter(|key| credits::is_key(key));
     faults.unless(key.is_some(), "idempotency-key", "is a header of 1 to 255 printable ASCII characters");
@@ -150,8 +178,8 @@ pub(super) fn consumption(keyed: Keyed) -> Result<Consumption, Refusal> {
     for (member, value) in keyed.members {
         match (member.as_str(), value) {
             ("amount", value) => {
-                let amount = value.as_i64().filter(|amount| (1..=MAX_AMOUNT).contains(amount));
-                faults.unless(amount.is_some(), "amount", "must be a whole number from 1 to 1000000000000");
+                let amount = value.as_i64().filter(|amount| is_amount(*amount));
+                faults.unless(amount.is_some(), "amount", problem);
                 consumption.amount = amount.unwrap_or_default();
             }
             ("note", Value::Null) => {}

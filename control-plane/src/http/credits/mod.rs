@@ -1,6 +1,7 @@
 //! Credits over HTTP: what a user sees and a backend uses on the public API, what Envoys send on the edge listener. It
 //! must not know a rule of the ledger.
 
+pub(super) mod admin;
 mod dto;
 pub(super) mod edge;
 
