@@ -1,27 +1,28 @@
 //! The routes of administrators: users, keys, the log of changes. Whether somebody is one is looked up at each request;
 //! the proxy's word is not enough. It must not hold a rule about users and keys.
 
-use axum::{
-    http::StatusCode,
-    response::{IntoResponse as _, Response},
-};
 use serde::Serialize;
 use serde_json::{Map, Value};
 use tollgate_protocol::Method;
+use utoipa::ToSchema;
 
 use super::{
     Shared,
-    api::{active, private, tagged},
-    dto::{self, IssuedBody, KeyBody, rfc3339},
+    answer::{Fine, Made, Nothing, Tagged},
+    api::active,
+    dto::{AdminPatch, IssuedBody, KeyBody, rfc3339},
     error::{ApiCode, Refusal},
-    extract::Object,
-    params::{Id, IfMatch, Query, etag},
+    extract::Body,
+    params::{FromQuery, Id, IfMatch, Parameters, Query, etag},
 };
 use crate::{
     app::App,
     assertion::Caller,
     domain::{ApiKey, AuditEntry, KeyFilter, KeyId, PageKey, Role, Subscription, User, UserFilter, UserId},
-    service::{keys, users},
+    service::{
+        keys::{self, NewKey},
+        users,
+    },
     store::AuditFilter,
 };
 
@@ -42,23 +43,43 @@ pub(super) async fn admin(shared: &Shared, caller: &Caller) -> Result<App, Refus
     Ok(shared.acting(caller))
 }
 
-/// One page of a list.
-#[derive(Debug, Serialize)]
-struct Page<T> {
-    items: Vec<T>,
+macro_rules! pages {
+    ($($page:ident of $item:ident;)+) => {$(
+        /// One page of a list.
+        #[derive(Debug, Serialize, ToSchema)]
+        pub(super) struct $page {
+            items: Vec<$item>,
+            /// What to hand back as `cursor` for the next page; absent on the last one.
+            #[serde(skip_serializing_if = "Option::is_none")]
+            next: Option<String>,
+        }
+
+        impl $page {
+            fn of<R: Into<$item>>((found, next): (Vec<R>, Option<PageKey>)) -> Fine<Self> {
+                let next = next.map(|next| next.to_text());
+                Fine(Self { items: found.into_iter().map(Into::into).collect(), next })
+            }
+        }
+    )+};
+}
+
+pages! {
+    UserPage of AdminUser;
+    KeyPage of AdminKey;
+}
+
+/// One page of the log of changes.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct AuditPage {
+    items: Vec<AuditBody>,
     /// What to hand back as `cursor` for the next page; absent on the last one.
     #[serde(skip_serializing_if = "Option::is_none")]
     next: Option<String>,
 }
 
-fn page<R, T: Serialize>((found, next): (Vec<R>, Option<PageKey>), body: impl Fn(R) -> T) -> Response {
-    let items = found.into_iter().map(body).collect();
-    private(StatusCode::OK, Page { items, next: next.map(|next| next.to_text()) })
-}
-
 /// A user, as an administrator sees them.
-#[derive(Debug, Serialize)]
-struct AdminUser {
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct AdminUser {
     id: String,
     email: Option<String>,
     email_verified: bool,
@@ -76,6 +97,7 @@ struct AdminUser {
     bio: Option<String>,
     website: Option<String>,
     profile_image: Option<String>,
+    #[schema(value_type = Object)]
     social_links: Map<String, Value>,
     created_at: Option<String>,
     updated_at: Option<String>,
@@ -118,8 +140,8 @@ impl From<User> for AdminUser {
 }
 
 /// A key, as an administrator sees it.
-#[derive(Debug, Serialize)]
-struct AdminKey {
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct AdminKey {
     user_id: String,
     revoked_at: Option<String>,
     #[serde(flatten)]
@@ -134,14 +156,16 @@ impl From<ApiKey> for AdminKey {
 }
 
 /// A change, as it is kept.
-#[derive(Debug, Serialize)]
-struct AuditBody {
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct AuditBody {
     id: String,
     at: Option<String>,
     actor: String,
     action: String,
     subject: String,
+    #[schema(value_type = Option<Object>)]
     before: Option<Value>,
+    #[schema(value_type = Option<Object>)]
     after: Option<Value>,
     request_id: Option<String>,
 }
@@ -153,17 +177,23 @@ impl From<(String, AuditEntry)> for AuditBody {
     }
 }
 
-pub(super) async fn users(shared: Shared, caller: Caller, mut query: Query) -> Result<Response, Refusal> {
-    let app = admin(&shared, &caller).await?;
-    let filter = UserFilter {
-        text: query.text("q").map(|text| lower_email(&text)),
-        role: query.parsed("role", "must be user, developer or admin", Role::from_word),
-        is_active: query.parsed("active", "must be true or false", |text| text.parse().ok()),
-        subscription: query.parsed("subscription", "must be free, pro or enterprise", Subscription::from_word),
-    };
-    let (limit, after) = query.page();
-    query.end()?;
-    Ok(page(users::search(&app, &filter, after.as_ref(), limit).await?, AdminUser::from))
+/// Which users are asked for.
+#[derive(Debug)]
+pub(super) struct UserSearch {
+    filter: UserFilter,
+    page: (usize, Option<PageKey>),
+}
+
+impl FromQuery for UserSearch {
+    fn read(query: &mut Parameters) -> Self {
+        let filter = UserFilter {
+            text: query.text("q").map(|text| lower_email(&text)),
+            role: query.word("role", Role::ALL, Role::as_str),
+            is_active: query.truth("active"),
+            subscription: query.word("subscription", Subscription::ALL, Subscription::as_str),
+        };
+        Self { filter, page: query.page() }
+    }
 }
 
 /// Addresses are kept in lower case; ids are not touched.
@@ -171,70 +201,116 @@ fn lower_email(text: &str) -> String {
     if text.contains('@') { text.to_ascii_lowercase() } else { text.to_owned() }
 }
 
-pub(super) async fn user(shared: Shared, caller: Caller, Id(id): Id) -> Result<Response, Refusal> {
+/// Which keys are asked for.
+#[derive(Debug)]
+pub(super) struct KeySearch {
+    filter: KeyFilter,
+    page: (usize, Option<PageKey>),
+}
+
+impl FromQuery for KeySearch {
+    fn read(query: &mut Parameters) -> Self {
+        let filter = KeyFilter { user_id: query.text("user_id").map(UserId::new), text: query.text("q") };
+        Self { filter, page: query.page() }
+    }
+}
+
+/// Which changes are asked for.
+#[derive(Debug)]
+pub(super) struct AuditSearch {
+    filter: AuditFilter,
+    after: Option<String>,
+    limit: usize,
+}
+
+impl FromQuery for AuditSearch {
+    fn read(query: &mut Parameters) -> Self {
+        let filter = AuditFilter { subject: query.text("subject"), actor: query.text("actor") };
+        Self { filter, after: query.text("cursor"), limit: query.limit() }
+    }
+}
+
+/// `GET /api/admin/users`
+pub(super) async fn users(
+    shared: Shared,
+    caller: Caller,
+    Query(search): Query<UserSearch>,
+) -> Result<Fine<UserPage>, Refusal> {
+    let app = admin(&shared, &caller).await?;
+    let (limit, after) = search.page;
+    Ok(UserPage::of(users::search(&app, &search.filter, after.as_ref(), limit).await?))
+}
+
+/// `GET /api/admin/users/{id}`
+pub(super) async fn user(shared: Shared, caller: Caller, Id(id): Id) -> Result<Tagged<AdminUser>, Refusal> {
     let app = admin(&shared, &caller).await?;
     Ok(shown(users::get(&app, &UserId::new(id)).await?))
 }
 
-fn shown(user: User) -> Response {
-    let tag = etag(&user.revision());
-    tagged(tag, private(StatusCode::OK, AdminUser::from(user)))
+fn shown(user: User) -> Tagged<AdminUser> {
+    Tagged(etag(&user.revision()), user.into())
 }
 
+/// `PATCH /api/admin/users/{id}`
 pub(super) async fn change_user(
     shared: Shared,
     caller: Caller,
-    (Id(id), IfMatch(expected), Object(members)): (Id, IfMatch, Object),
-) -> Result<Response, Refusal> {
+    (Id(id), IfMatch(expected), Body(AdminPatch(patch))): (Id, IfMatch, Body<AdminPatch>),
+) -> Result<Tagged<AdminUser>, Refusal> {
     let app = admin(&shared, &caller).await?;
-    let patch = dto::admin_patch(members)?;
     let user = users::update(&app, &UserId::new(id), &patch, expected.as_ref()).await?;
     tracing::info!(user = %user.id, by = %caller.user_id(), "user changed by an administrator");
     Ok(shown(user))
 }
 
+/// `POST /api/admin/users/{id}/keys`
 pub(super) async fn issue_key(
     shared: Shared,
     caller: Caller,
-    (Id(id), Object(members)): (Id, Object),
-) -> Result<Response, Refusal> {
+    (Id(id), Body(new)): (Id, Body<NewKey>),
+) -> Result<Made<IssuedBody>, Refusal> {
     let app = admin(&shared, &caller).await?;
-    let new = dto::new_key(members)?;
     let issued = keys::issue(&app, &UserId::new(id), &new).await?;
     tracing::info!(user = %issued.key.user_id, key = issued.key.id.as_str(), "API key issued by an administrator");
-    Ok(private(StatusCode::CREATED, IssuedBody::from(issued)))
+    Ok(Made(issued.into()))
 }
 
-pub(super) async fn keys(shared: Shared, caller: Caller, mut query: Query) -> Result<Response, Refusal> {
+/// `GET /api/admin/keys`
+pub(super) async fn keys(
+    shared: Shared,
+    caller: Caller,
+    Query(search): Query<KeySearch>,
+) -> Result<Fine<KeyPage>, Refusal> {
     let app = admin(&shared, &caller).await?;
-    let filter = KeyFilter { user_id: query.text("user_id").map(UserId::new), text: query.text("q") };
-    let (limit, after) = query.page();
-    query.end()?;
-    Ok(page(keys::search(&app, &filter, after.as_ref(), limit).await?, AdminKey::from))
+    let (limit, after) = search.page;
+    Ok(KeyPage::of(keys::search(&app, &search.filter, after.as_ref(), limit).await?))
 }
 
-pub(super) async fn key(shared: Shared, caller: Caller, Id(id): Id) -> Result<Response, Refusal> {
+/// `GET /api/admin/keys/{id}`
+pub(super) async fn key(shared: Shared, caller: Caller, Id(id): Id) -> Result<Fine<AdminKey>, Refusal> {
     let app = admin(&shared, &caller).await?;
-    Ok(private(StatusCode::OK, AdminKey::from(keys::get(&app, &KeyId::new(id)).await?)))
+    Ok(Fine(keys::get(&app, &KeyId::new(id)).await?.into()))
 }
 
-pub(super) async fn revoke_key(shared: Shared, caller: Caller, Id(id): Id) -> Result<Response, Refusal> {
+/// `DELETE /api/admin/keys/{id}`
+pub(super) async fn revoke_key(shared: Shared, caller: Caller, Id(id): Id) -> Result<Nothing, Refusal> {
     let app = admin(&shared, &caller).await?;
     let key = keys::get(&app, &KeyId::new(id)).await?;
     keys::revoke(&app, &key.user_id, &key.id).await?;
     tracing::info!(user = %key.user_id, key = key.id.as_str(), "API key revoked by an administrator");
-    Ok(StatusCode::NO_CONTENT.into_response())
+    Ok(Nothing)
 }
 
-pub(super) async fn audit(shared: Shared, caller: Caller, mut query: Query) -> Result<Response, Refusal> {
+/// `GET /api/admin/audit`
+pub(super) async fn audit(
+    shared: Shared,
+    caller: Caller,
+    Query(AuditSearch { filter, after, limit }): Query<AuditSearch>,
+) -> Result<Fine<AuditPage>, Refusal> {
     let app = admin(&shared, &caller).await?;
-    let filter = AuditFilter { subject: query.text("subject"), actor: query.text("actor") };
-    let (after, limit) = (query.text("cursor"), query.limit());
-    query.end()?;
     let mut found = app.store.audit(&filter, after.as_deref(), limit.saturating_add(1)).await?;
     let more = found.len() > limit;
     found.truncate(limit);
     let next = found.last().filter(|_| more).map(|(id, _)| id.clone());
-    let items: Vec<AuditBody> = found.into_iter().map(AuditBody::from).collect();
-    Ok(private(StatusCode::OK, Page { items, next }))
+    Ok(Fine(AuditPage { items: found.into_iter().map(AuditBody::from).collect(), next }))
 }

@@ -2,35 +2,41 @@
 //! that argument in their type. Nothing here names a store.
 
 use axum::{
-    Json, Router,
+    Router,
     extract::State,
-    http::{HeaderValue, Method, StatusCode, header},
+    http::Method,
     middleware,
-    response::{IntoResponse, Response},
-    routing::{MethodFilter, get, on, post},
+    routing::{MethodFilter, get, on},
 };
-use serde_json::json;
 
 use super::{
     Shared, admin,
-    credits::{self, balance, consume, history},
-    dto::{self, IssuedBody, KeysBody, UserBody},
+    answer::{Fine, Made, Nothing, Public, Tagged},
+    credits::{self, Amount, Correction, HistoryPage, balance, consume, history},
+    dto::{AdminPatch, IssuedBody, KeySetBody, KeysBody, OwnPatch, Rotation, UserBody},
+    dto_sign_in::{Login, Refresh},
     error::{ApiCode, Refusal},
-    extract::{Keyed, Object, Page},
-    observe::{Observer, observe},
+    extract::{Body, Keyed},
+    observe::{Observer, RequestId, observe},
+    openapi::{self, Described},
     params::{Id, IfMatch, Query, etag},
     sign_in::{end_session, list_sessions, log_out, login, refresh},
 };
 use crate::{
     assertion::Caller,
     domain::{KeyId, Scope, User},
-    service::{ServiceError, keys, users},
+    service::{
+        ServiceError,
+        keys::{self, NewKey},
+        sign_in::Origin,
+        users,
+    },
 };
 
-/// One table for the router and for the test that walks it. A handler is called as
+/// One table for the router, for the description of the API, and for the tests that walk it. A handler is called as
 /// `handler(shared, caller, input)`, so none can be without a caller.
 macro_rules! routes {
-    ($($method:ident $path:literal => $($handler:ident)::+($input:ty);)+) => {
+    ($($method:ident $path:literal => $($handler:ident)::+($input:ty), $summary:literal $(, $code:ident)*;)+) => {
         /// Every route that needs a caller: method and path.
         pub const ROUTES: &[(Method, &str)] = &[$((Method::$method, $path),)+];
 
@@ -44,56 +50,89 @@ macro_rules! routes {
                 ),
             ))+
         }
+
+        fn described_routes() -> Vec<Described> {
+            vec![$(openapi::with_caller((Method::$method, $path, $summary, &[$(ApiCode::$code),*]), $($handler)::+),)+]
+        }
+    };
+}
+
+/// The same for routes that anyone may ask.
+macro_rules! open_routes {
+    ($($method:ident $path:literal => $($handler:ident)::+($input:ty), $summary:literal $(, $code:ident)*;)+) => {
+        /// Every route that anyone may ask: method and path. They tell public keys, or look at a password, a refresh
+        /// token or a signature themselves.
+        pub const OPEN_ROUTES: &[(Method, &str)] = &[$((Method::$method, $path),)+];
+
+        fn open() -> Router<Shared> {
+            Router::new()
+            $(.route(
+                $path,
+                on(
+                    MethodFilter::$method,
+                    async |State(shared): State<Shared>, input: $input| $($handler)::+(shared, input).await,
+                ),
+            ))+
+        }
+
+        fn described_open_routes() -> Vec<Described> {
+            vec![$(openapi::open((Method::$method, $path, $summary, &[$(ApiCode::$code),*]), $($handler)::+),)+]
+        }
     };
 }
 
 routes! {
-    GET "/api/me" => me(());
-    PATCH "/api/me" => change_me((IfMatch, Object));
-    GET "/api/keys" => list_keys(());
-    POST "/api/keys" => issue_key(Object);
-    POST "/api/keys/{id}/rotate" => rotate_key((Id, Object));
-    DELETE "/api/keys/{id}" => revoke_key(Id);
-    GET "/api/tokens" => balance(());
-    GET "/api/tokens/history" => history(Page);
-    POST "/api/tokens/consume" => consume(Keyed);
-    GET "/api/sessions" => list_sessions(());
-    DELETE "/api/sessions/{id}" => end_session(Id);
-    POST "/auth/logout" => log_out(());
-    GET "/api/admin/users" => admin::users(Query);
-    GET "/api/admin/users/{id}" => admin::user(Id);
-    PATCH "/api/admin/users/{id}" => admin::change_user((Id, IfMatch, Object));
-    POST "/api/admin/users/{id}/keys" => admin::issue_key((Id, Object));
-    GET "/api/admin/users/{id}/tokens" => credits::admin::balance(Id);
-    GET "/api/admin/users/{id}/tokens/history" => credits::admin::history((Id, Page));
-    POST "/api/admin/users/{id}/grant" => credits::admin::grant((Id, Keyed));
-    POST "/api/admin/users/{id}/adjust" => credits::admin::adjust((Id, Keyed));
-    GET "/api/admin/keys" => admin::keys(Query);
-    GET "/api/admin/keys/{id}" => admin::key(Id);
-    DELETE "/api/admin/keys/{id}" => admin::revoke_key(Id);
-    GET "/api/admin/audit" => admin::audit(Query);
+    GET "/api/me" => me(()), "Who is calling";
+    PATCH "/api/me" => change_me((IfMatch, Body<OwnPatch>)), "Change one's own profile", ImpersonatedSession;
+    GET "/api/keys" => list_keys(()), "One's own API keys";
+    POST "/api/keys" => issue_key(Body<NewKey>), "Issue an API key; this answer alone shows it", ImpersonatedSession, ScopeExceeded, LimitReached;
+    POST "/api/keys/{id}/rotate" => rotate_key((Id, Body<Rotation>)), "Issue a key in the place of another, which goes on for a while", ImpersonatedSession, ScopeExceeded, Conflict;
+    DELETE "/api/keys/{id}" => revoke_key(Id), "Revoke one of one's own API keys", ImpersonatedSession;
+    GET "/api/tokens" => balance(()), "One's own balance of tokens";
+    GET "/api/tokens/history" => history(Query<HistoryPage>), "What has changed one's own balance, newest first";
+    POST "/api/tokens/consume" => consume(Keyed<Amount>), "Use tokens: all that are asked for, or none", ScopeRequired, TokensExhausted;
+    GET "/api/sessions" => list_sessions(()), "One's own sessions";
+    DELETE "/api/sessions/{id}" => end_session(Id), "End one of one's own sessions", ImpersonatedSession, MethodNotAccepted;
+    POST "/auth/logout" => log_out(()), "Sign out everywhere", ImpersonatedSession, MethodNotAccepted;
+    GET "/api/admin/users" => admin::users(Query<admin::UserSearch>), "Search users, newest first";
+    GET "/api/admin/users/{id}" => admin::user(Id), "A user";
+    PATCH "/api/admin/users/{id}" => admin::change_user((Id, IfMatch, Body<AdminPatch>)), "Change a user", LastAdmin, Conflict;
+    POST "/api/admin/users/{id}/keys" => admin::issue_key((Id, Body<NewKey>)), "Issue an API key for a user", LimitReached;
+    GET "/api/admin/users/{id}/tokens" => credits::admin::balance(Id), "The balance of a user";
+    GET "/api/admin/users/{id}/tokens/history" => credits::admin::history((Id, Query<HistoryPage>)), "What has changed the balance of a user";
+    POST "/api/admin/users/{id}/grant" => credits::admin::grant((Id, Keyed<Amount>)), "Give tokens to a user", LimitReached;
+    POST "/api/admin/users/{id}/adjust" => credits::admin::adjust((Id, Keyed<Correction>)), "Correct the balance of a user", TokensExhausted, LimitReached;
+    GET "/api/admin/keys" => admin::keys(Query<admin::KeySearch>), "Search API keys, revoked ones too, newest first";
+    GET "/api/admin/keys/{id}" => admin::key(Id), "An API key";
+    DELETE "/api/admin/keys/{id}" => admin::revoke_key(Id), "Revoke an API key";
+    GET "/api/admin/audit" => admin::audit(Query<admin::AuditSearch>), "What was changed by whom, newest first";
 }
 
-/// Routes that anyone may ask: they tell public keys only.
-pub const OPEN_ROUTES: &[(Method, &str)] = &[(Method::GET, "/.well-known/jwks.json")];
+open_routes! {
+    POST "/auth/login" => login((Origin, RequestId, Body<Login>)), "Sign in with e-mail address and password", SignInRefused, TooManyAttempts, Busy, NotFound;
+    POST "/auth/refresh" => refresh((Origin, RequestId, Body<Refresh>)), "New tokens for a refresh token, which is used up", RefreshRefused, TooManyAttempts, NotFound;
+    GET "/.well-known/jwks.json" => public_keys(()), "The public keys of Tollgate's own tokens (RFC 7517)";
+}
 
-/// Routes that anyone may ask, to become somebody: they look at a password or a refresh token.
-pub const SIGN_IN_ROUTES: &[(Method, &str)] = &[(Method::POST, "/auth/login"), (Method::POST, "/auth/refresh")];
+/// Every operation, for the description of the API.
+pub(super) fn described() -> Vec<Described> {
+    described_routes().into_iter().chain(described_open_routes()).collect()
+}
 
 /// The router of the API listener.
 pub fn router(shared: Shared) -> Router {
     let observer = Observer { listener: "api", metrics: shared.metrics.clone() };
     protected()
-        .route("/.well-known/jwks.json", get(public_keys))
-        .route("/auth/login", post(login))
-        .route("/auth/refresh", post(refresh))
+        .merge(open())
+        .route("/openapi.json", get(openapi::json))
+        .route("/docs", get(openapi::html))
         .method_not_allowed_fallback(async || Refusal::new(ApiCode::MethodNotAllowed))
         .fallback(async || Refusal::new(ApiCode::NotFound))
         .layer(middleware::from_fn_with_state(observer, observe))
         .with_state(shared)
 }
 
-async fn me(shared: Shared, caller: Caller, (): ()) -> Result<Response, Refusal> {
+async fn me(shared: Shared, caller: Caller, (): ()) -> Result<Tagged<UserBody>, Refusal> {
     let user = active(&shared, &caller).await?;
     Ok(mine(user, &caller))
 }
@@ -101,32 +140,29 @@ async fn me(shared: Shared, caller: Caller, (): ()) -> Result<Response, Refusal>
 async fn change_me(
     shared: Shared,
     caller: Caller,
-    (IfMatch(expected), Object(members)): (IfMatch, Object),
-) -> Result<Response, Refusal> {
+    (IfMatch(expected), Body(OwnPatch(patch))): (IfMatch, Body<OwnPatch>),
+) -> Result<Tagged<UserBody>, Refusal> {
     let user = in_person(&shared, &caller).await?;
-    let patch = dto::own_patch(members)?;
     let user = users::update(&shared.acting(&caller), &user.id, &patch, expected.as_ref()).await?;
     Ok(mine(user, &caller))
 }
 
-fn mine(user: User, caller: &Caller) -> Response {
-    let tag = etag(&user.revision());
-    tagged(tag, private(StatusCode::OK, UserBody::new(user, caller.method())))
+fn mine(user: User, caller: &Caller) -> Tagged<UserBody> {
+    Tagged(etag(&user.revision()), UserBody::new(user, caller.method()))
 }
 
-async fn list_keys(shared: Shared, caller: Caller, (): ()) -> Result<Response, Refusal> {
+async fn list_keys(shared: Shared, caller: Caller, (): ()) -> Result<Fine<KeysBody>, Refusal> {
     let user = active(&shared, &caller).await?;
     let keys = keys::list(&shared.app, &user.id).await?;
-    Ok(private(StatusCode::OK, KeysBody { keys: keys.into_iter().map(Into::into).collect() }))
+    Ok(Fine(KeysBody { keys: keys.into_iter().map(Into::into).collect() }))
 }
 
-async fn issue_key(shared: Shared, caller: Caller, Object(members): Object) -> Result<Response, Refusal> {
+async fn issue_key(shared: Shared, caller: Caller, Body(new): Body<NewKey>) -> Result<Made<IssuedBody>, Refusal> {
     let user = in_person(&shared, &caller).await?;
-    let new = dto::new_key(members)?;
     within_own_scopes(&caller, new.scopes.iter().map(String::as_str))?;
     let issued = keys::issue(&shared.acting(&caller), &user.id, &new).await?;
     tracing::info!(user = %user.id, key = issued.key.id.as_str(), "API key issued");
-    Ok(private(StatusCode::CREATED, IssuedBody::from(issued)))
+    Ok(Made(issued.into()))
 }
 
 /// A key makes no key that may do more than itself.
@@ -141,32 +177,30 @@ fn within_own_scopes<'s>(caller: &Caller, mut wanted: impl Iterator<Item = &'s s
 async fn rotate_key(
     shared: Shared,
     caller: Caller,
-    (Id(id), Object(members)): (Id, Object),
-) -> Result<Response, Refusal> {
+    (Id(id), Body(rotation)): (Id, Body<Rotation>),
+) -> Result<Made<IssuedBody>, Refusal> {
     let user = in_person(&shared, &caller).await?;
-    let overlap = dto::overlap(members)?;
     let id = KeyId::new(id);
     let former = keys::get(&shared.app, &id).await?;
     if former.user_id == user.id {
         within_own_scopes(&caller, former.scopes.iter().map(Scope::as_str))?;
     }
-    let issued = keys::rotate(&shared.acting(&caller), &user.id, &id, overlap).await?;
+    let issued = keys::rotate(&shared.acting(&caller), &user.id, &id, rotation.overlap_seconds).await?;
     tracing::info!(user = %user.id, former = id.as_str(), key = issued.key.id.as_str(), "API key rotated");
-    Ok(private(StatusCode::CREATED, IssuedBody::from(issued)))
+    Ok(Made(issued.into()))
 }
 
-async fn revoke_key(shared: Shared, caller: Caller, Id(id): Id) -> Result<Response, Refusal> {
+async fn revoke_key(shared: Shared, caller: Caller, Id(id): Id) -> Result<Nothing, Refusal> {
     let user = in_person(&shared, &caller).await?;
     let key = keys::revoke(&shared.acting(&caller), &user.id, &KeyId::new(id)).await?;
     tracing::info!(user = %user.id, key = key.id.as_str(), "API key revoked");
-    Ok(StatusCode::NO_CONTENT.into_response())
+    Ok(Nothing)
 }
 
-async fn public_keys(State(shared): State<Shared>) -> Response {
+async fn public_keys(shared: Shared, (): ()) -> Result<Public<KeySetBody>, Refusal> {
     let mut keys = vec![shared.assertions.public_jwk()];
     keys.extend(shared.sign_in.iter().flat_map(|sign_in| sign_in.public_keys(shared.app.clock.now())));
-    let set = json!({ "keys": keys });
-    ([(header::CACHE_CONTROL, "public, max-age=300")], Json(set)).into_response()
+    Ok(Public(KeySetBody { keys }))
 }
 
 /// The caller's account as it is now. An assertion lives on for seconds after the account has changed.
@@ -185,16 +219,4 @@ pub(super) async fn in_person(shared: &Shared, caller: &Caller) -> Result<User, 
         return Err(Refusal::new(ApiCode::ImpersonatedSession));
     }
     active(shared, caller).await
-}
-
-pub(super) fn private(status: StatusCode, body: impl serde::Serialize) -> Response {
-    (status, [(header::CACHE_CONTROL, "no-store")], Json(body)).into_response()
-}
-
-/// An answer with the revision of what it shows.
-pub(super) fn tagged(tag: Option<HeaderValue>, mut response: Response) -> Response {
-    if let Some(tag) = tag {
-        response.headers_mut().insert(header::ETAG, tag);
-    }
-    response
 }

@@ -2,11 +2,15 @@
 
 use serde::{Serialize, Serializer};
 use serde_json::{Map, Value};
+use utoipa::ToSchema;
 
-use super::{error::Refusal, members::Members};
+use super::members::{FromMembers, Members};
 use crate::{
-    domain::{ApiKey, PlainKey, Role, Subscription, Timestamp, User, UserPatch},
-    service::keys::{Issued, NewKey},
+    domain::{ApiKey, MAX_NAME_CHARS, PlainKey, Role, Subscription, Timestamp, User, UserPatch},
+    service::{
+        keys::{Issued, NewKey},
+        profile::{MAX_BIO, MAX_NAME, MAX_URL},
+    },
 };
 
 /// A moment as RFC 3339.
@@ -15,7 +19,7 @@ pub(super) fn rfc3339(at: Timestamp) -> Option<String> {
 }
 
 /// A user, as the user sees it.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub(super) struct UserBody {
     id: String,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -33,6 +37,7 @@ pub(super) struct UserBody {
     website: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     profile_image: Option<String>,
+    #[schema(value_type = Object)]
     social_links: Map<String, Value>,
     created_at: Option<String>,
     /// How this very request was authenticated.
@@ -61,7 +66,7 @@ impl UserBody {
 }
 
 /// A key, without the key.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub(super) struct KeyBody {
     id: String,
     name: String,
@@ -96,17 +101,25 @@ impl From<ApiKey> for KeyBody {
 }
 
 /// The keys of a user.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub(super) struct KeysBody {
     pub(super) keys: Vec<KeyBody>,
 }
 
+/// Public keys (RFC 7517).
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct KeySetBody {
+    #[schema(value_type = Vec<Object>)]
+    pub(super) keys: Vec<tollgate_protocol::issuer::Jwk>,
+}
+
 /// A key that was just issued: the one answer that shows it.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub(super) struct IssuedBody {
     #[serde(flatten)]
     record: KeyBody,
     #[serde(serialize_with = "plain")]
+    #[schema(value_type = String)]
     key: PlainKey,
 }
 
@@ -120,61 +133,74 @@ fn plain<S: Serializer>(key: &PlainKey, serializer: S) -> Result<S::Ok, S::Error
     serializer.serialize_str(key.expose())
 }
 
-/// Reads the body of `POST /api/keys`.
-pub(super) fn new_key(members: Map<String, Value>) -> Result<NewKey, Refusal> {
-    let mut members = Members::of(members);
-    let new = key_of(&mut members);
-    members.end().map(|()| new)
-}
-
-/// The members that describe a new key.
-pub(super) fn key_of(members: &mut Members) -> NewKey {
-    NewKey {
-        name: members.needed_text("name").unwrap_or_default(),
-        scopes: members.texts("scopes").unwrap_or_default(),
-        expires_at: members.moment("expires_at"),
-        rate: members.clearable_text("rate").flatten(),
+/// The body of `POST /api/keys`.
+impl FromMembers for NewKey {
+    fn read(members: &mut Members) -> Self {
+        let name = members.needed_text("name").unwrap_or_default();
+        members.meaning("What its owner calls it; no control characters.", Some(1..=MAX_NAME_CHARS));
+        let scopes = members.texts("scopes").unwrap_or_default();
+        let expires_at = members.moment("expires_at");
+        members.meaning("From when on it is refused; at most ten years from now.", None);
+        let rate = members.clearable_text("rate").flatten();
+        members.meaning("How often it may be used: 60/min, or 600/min burst 100 (s, min, h, day).", None);
+        Self { name, scopes, expires_at, rate }
     }
 }
 
-/// Reads the body of `POST /api/keys/{id}/rotate`: for how many seconds the former key goes on, a day where it does not
-/// say.
-pub(super) fn overlap(members: Map<String, Value>) -> Result<i64, Refusal> {
-    let mut members = Members::of(members);
-    let overlap = members.number("overlap_seconds").unwrap_or(DEFAULT_OVERLAP_SECONDS);
-    members.end().map(|()| overlap)
+/// The body of `POST /api/keys/{id}/rotate`: for how many seconds the former key goes on.
+#[derive(Debug)]
+pub(super) struct Rotation {
+    pub(super) overlap_seconds: i64,
 }
 
 /// For how long a rotated key goes on where nothing else is asked for.
 const DEFAULT_OVERLAP_SECONDS: i64 = 24 * 3600;
 
-/// Reads the body of `PATCH /api/me`: what users may change about themselves.
-pub(super) fn own_patch(members: Map<String, Value>) -> Result<UserPatch, Refusal> {
-    let mut members = Members::of(members);
-    let patch = profile_of(&mut members);
-    members.end().map(|()| patch)
+impl FromMembers for Rotation {
+    fn read(members: &mut Members) -> Self {
+        let overlap_seconds = members.number("overlap_seconds").unwrap_or(DEFAULT_OVERLAP_SECONDS);
+        members.meaning("For how long the former key goes on: 0 to 2592000, and a day if it is not said.", None);
+        Self { overlap_seconds }
+    }
 }
 
-/// Reads the body of `PATCH /api/admin/users/{id}`: the profile, and what only administrators change.
-pub(super) fn admin_patch(members: Map<String, Value>) -> Result<UserPatch, Refusal> {
-    let mut members = Members::of(members);
-    let patch = UserPatch {
-        role: members.word("role", "must be user, developer or admin", Role::from_word),
-        is_active: members.truth("is_active"),
-        subscription: members.word("subscription", "must be free, pro or enterprise", Subscription::from_word),
-        monthly_limit: members.clearable_number("monthly_limit"),
-        ..profile_of(&mut members)
-    };
-    members.end().map(|()| patch)
+/// The body of `PATCH /api/me`: what users may change about themselves.
+#[derive(Debug)]
+pub(super) struct OwnPatch(pub(super) UserPatch);
+
+impl FromMembers for OwnPatch {
+    fn read(members: &mut Members) -> Self {
+        Self(profile_of(members))
+    }
+}
+
+/// The body of `PATCH /api/admin/users/{id}`: the profile, and what only administrators change.
+#[derive(Debug)]
+pub(super) struct AdminPatch(pub(super) UserPatch);
+
+impl FromMembers for AdminPatch {
+    fn read(members: &mut Members) -> Self {
+        Self(UserPatch {
+            role: members.word("role", Role::ALL, Role::as_str),
+            is_active: members.truth("is_active"),
+            subscription: members.word("subscription", Subscription::ALL, Subscription::as_str),
+            monthly_limit: members.clearable_number("monthly_limit"),
+            ..profile_of(members)
+        })
+    }
 }
 
 fn profile_of(members: &mut Members) -> UserPatch {
-    UserPatch {
-        name: members.clearable_text("name"),
-        bio: members.clearable_text("bio"),
-        website: members.clearable_text("website"),
-        profile_image: members.clearable_text("profile_image"),
-        social_links: members.object("social_links"),
-        ..UserPatch::default()
-    }
+    let address = "An address that begins with https:// or http://.";
+    let name = members.clearable_text("name");
+    members.meaning("Display name; no control characters.", Some(1..=MAX_NAME));
+    let bio = members.clearable_text("bio");
+    members.meaning("About the user; no control characters but line breaks.", Some(0..=MAX_BIO));
+    let website = members.clearable_text("website");
+    members.meaning(address, Some(1..=MAX_URL));
+    let profile_image = members.clearable_text("profile_image");
+    members.meaning(address, Some(1..=MAX_URL));
+    let social_links = members.object("social_links");
+    members.meaning("Addresses by the names of up to 20 networks; takes the place of the former ones.", None);
+    UserPatch { name, bio, website, profile_image, social_links, ..UserPatch::default() }
 }

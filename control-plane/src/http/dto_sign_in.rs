@@ -1,9 +1,12 @@
 //! Bodies of the older sign-in and of sessions. The only place that knows their members; it must not call a service.
 
 use serde::{Serialize, Serializer};
-use serde_json::{Map, Value};
+use utoipa::ToSchema;
 
-use super::{dto::rfc3339, error::Refusal};
+use super::{
+    dto::rfc3339,
+    members::{FromMembers, Members},
+};
 use crate::{
     config::Secret,
     domain::{Email, Session},
@@ -14,13 +17,15 @@ use crate::{
 const MAX_PASSWORD: usize = 1024;
 
 /// New tokens, in the words of RFC 6749 section 5.1: the one answer that shows them.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub(super) struct TokensBody {
     #[serde(serialize_with = "plain")]
+    #[schema(value_type = String)]
     access_token: Secret,
     token_type: &'static str,
     expires_in: u64,
     #[serde(serialize_with = "plain")]
+    #[schema(value_type = String)]
     refresh_token: Secret,
     refresh_expires_in: u64,
     session_id: String,
@@ -44,13 +49,13 @@ impl From<IssuedTokens> for TokensBody {
 }
 
 /// The sessions of a user.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub(super) struct SessionsBody {
     sessions: Vec<SessionBody>,
 }
 
 /// A session, as its user sees it.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 struct SessionBody {
     id: String,
     created_at: Option<String>,
@@ -80,56 +85,39 @@ impl SessionsBody {
     }
 }
 
-/// Takes the texts of a body: every fault, also members that mean nothing.
-struct Texts {
-    members: Map<String, Value>,
-    faults: Vec<(String, String)>,
+/// The body of `POST /auth/login`.
+#[derive(Debug)]
+pub(super) struct Login {
+    /// `None` where it has been refused.
+    pub(super) email: Option<Email>,
+    pub(super) password: Secret,
 }
 
-impl Texts {
-    fn take(&mut self, member: &str) -> Option<String> {
-        let problem = match self.members.remove(member) {
-            Some(Value::String(text)) => return Some(text),
-            Some(_) => "must be a text",
-            None => "is missing",
-        };
-        self.fault(member, problem);
-        None
-    }
-
-    fn fault(&mut self, member: &str, problem: &str) {
-        self.faults.push((member.to_owned(), problem.to_owned()));
-    }
-
-    fn end<T>(mut self, read: Option<T>) -> Result<T, Refusal> {
-        for unknown in core::mem::take(&mut self.members).keys() {
-            // The name comes from the client; what does not fit is cut.
-            self.fault(&unknown.chars().take(64).collect::<String>(), "is not known here");
+impl FromMembers for Login {
+    fn read(members: &mut Members) -> Self {
+        let email = members.needed_text("email");
+        members.meaning("E-mail address; case does not count.", Some(3..=254));
+        let address = email.as_deref().and_then(Email::new);
+        if email.is_some() && address.is_none() {
+            members.fault("email", "is not an e-mail address");
         }
-        match read {
-            Some(read) if self.faults.is_empty() => Ok(read),
-            _ => Err(Refusal::invalid(self.faults)),
+        let password = members.needed_text("password").map(Secret::new);
+        members.meaning("At most 1024 bytes.", Some(1..=MAX_PASSWORD));
+        if password.as_ref().is_some_and(|password| !(1..=MAX_PASSWORD).contains(&password.expose().len())) {
+            members.fault("password", "must have 1 to 1024 bytes");
         }
+        Self { email: address, password: password.unwrap_or_else(|| Secret::new("")) }
     }
 }
 
-/// Reads the body of `POST /auth/login`.
-pub(super) fn login(members: Map<String, Value>) -> Result<(Email, Secret), Refusal> {
-    let mut texts = Texts { members, faults: Vec::new() };
-    let (email, password) = (texts.take("email"), texts.take("password").map(Secret::new));
-    let address = email.as_deref().and_then(Email::new);
-    if email.is_some() && address.is_none() {
-        texts.fault("email", "is not an e-mail address");
-    }
-    if password.as_ref().is_some_and(|password| !(1..=MAX_PASSWORD).contains(&password.expose().len())) {
-        texts.fault("password", "must have 1 to 1024 bytes");
-    }
-    texts.end(address.zip(password))
+/// The body of `POST /auth/refresh`.
+#[derive(Debug)]
+pub(super) struct Refresh {
+    pub(super) token: Secret,
 }
 
-/// Reads the body of `POST /auth/refresh`.
-pub(super) fn refresh(members: Map<String, Value>) -> Result<Secret, Refusal> {
-    let mut texts = Texts { members, faults: Vec::new() };
-    let token = texts.take("refresh_token").map(Secret::new);
-    texts.end(token)
+impl FromMembers for Refresh {
+    fn read(members: &mut Members) -> Self {
+        Self { token: Secret::new(members.needed_text("refresh_token").unwrap_or_default()) }
+    }
 }

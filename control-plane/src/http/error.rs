@@ -7,6 +7,7 @@ use axum::{
 };
 use serde::Serialize;
 use tollgate_protocol::{Code, problem::MEDIA_TYPE};
+use utoipa::ToSchema;
 
 use crate::{
     assertion::AssertionFault,
@@ -44,7 +45,7 @@ macro_rules! catalogue {
                 match self { $(Self::$variant => $title,)+ }
             }
 
-            const fn detail(self) -> &'static str {
+            pub(super) const fn detail(self) -> &'static str {
                 match self { $(Self::$variant => $detail,)+ }
             }
         }
@@ -89,21 +90,26 @@ pub struct Refusal {
     retry_after: Option<u32>,
 }
 
-/// The body of a refusal, in the form of [`tollgate_protocol::problem::Problem`].
-#[derive(Serialize)]
-struct Body<'r> {
+/// Why a request was refused (RFC 9457), in the form of [`tollgate_protocol::problem::Problem`].
+#[derive(Serialize, ToSchema)]
+pub(super) struct Problem<'r> {
     r#type: String,
     title: &'static str,
     status: u16,
+    /// Stable, for programs.
     code: &'static str,
     detail: &'static str,
     #[serde(skip_serializing_if = "str::is_empty")]
+    #[schema(required = false)]
     request_id: &'r str,
+    /// What is wrong with which part of the request.
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(required = false)]
     faults: Vec<Fault<'r>>,
 }
 
-#[derive(Serialize)]
+/// One thing that is wrong.
+#[derive(Serialize, ToSchema)]
 struct Fault<'r> {
     field: &'r str,
     problem: &'r str,
@@ -128,7 +134,7 @@ impl Refusal {
 
     /// The answer, with the id of the request.
     pub(super) fn to_response(&self, request_id: &str) -> Response {
-        let body = Body {
+        let body = Problem {
             r#type: format!("urn:tollgate:{}", self.code.as_str()),
             title: self.code.title(),
             status: self.code.status().as_u16(),

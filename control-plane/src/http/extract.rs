@@ -3,19 +3,24 @@
 
 use axum::{
     body::to_bytes,
-    extract::{FromRequest, FromRequestParts, Query, Request},
+    extract::{FromRequest, FromRequestParts, Request},
     http::{HeaderMap, header, request::Parts},
 };
-use serde::Deserialize;
 use serde_json::{Map, Value};
 use tollgate_protocol::headers::ASSERTION;
+use utoipa::openapi::{ObjectBuilder, Type};
 
 use super::{
     Shared,
     error::{ApiCode, Refusal},
+    members::{FromMembers, Members},
     observe::RequestId,
+    openapi::{Draft, Input},
 };
-use crate::assertion::{AssertionFault, Caller};
+use crate::{
+    assertion::{AssertionFault, Caller},
+    service::credits,
+};
 
 /// Largest body where nothing else is said.
 pub(super) const MAX_BODY: usize = 16 * 1024;
@@ -57,9 +62,13 @@ fn single<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h axum::http::Head
     if values.next().is_some() { None } else { Some(first) }
 }
 
+/// A body, read into `T`.
+#[derive(Debug)]
+pub(super) struct Body<T>(pub(super) T);
+
 /// A JSON object of at most [`MAX_BODY`] bytes.
 #[derive(Debug)]
-pub(super) struct Object(pub(super) Map<String, Value>);
+struct Object(Map<String, Value>);
 
 impl FromRequest<Shared> for Object {
     type Rejection = Refusal;
@@ -73,43 +82,58 @@ impl FromRequest<Shared> for Object {
     }
 }
 
-/// A JSON object with the header `Idempotency-Key`, where there is one.
-#[derive(Debug)]
-pub(super) struct Keyed {
-    /// The header, if it is there once and is a text.
-    pub(super) key: Option<String>,
-    /// The object.
-    pub(super) members: Map<String, Value>,
-}
-
-impl FromRequest<Shared> for Keyed {
+impl<T: FromMembers> FromRequest<Shared> for Body<T> {
     type Rejection = Refusal;
 
     async fn from_request(request: Request, shared: &Shared) -> Result<Self, Refusal> {
-        let key = single(request.headers(), "idempotency-key").and_then(|value| value.to_str().ok().map(str::to_owned));
         let Object(members) = Object::from_request(request, shared).await?;
-        Ok(Self { key, members })
+        let mut members = Members::of(members);
+        let read = T::read(&mut members);
+        members.end().map(|()| Self(read))
     }
 }
 
-/// Which page of a list is asked for, as the query says it: `?cursor=…&limit=…`.
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Page {
-    /// Where the page before it ended.
-    pub(super) cursor: Option<String>,
-    /// How many entries.
-    pub(super) limit: Option<String>,
+impl<T: FromMembers> Input for Body<T> {
+    fn describe(draft: &mut Draft) {
+        draft.body(Members::described::<T>());
+    }
 }
 
-impl FromRequestParts<Shared> for Page {
+/// A body with the header `Idempotency-Key`, which makes it safe to send it again.
+#[derive(Debug)]
+pub(super) struct Keyed<T> {
+    /// The header.
+    pub(super) key: String,
+    /// The body.
+    pub(super) body: T,
+}
+
+/// The header of [`Keyed`].
+const IDEMPOTENCY_KEY: &str = "Idempotency-Key";
+
+impl<T: FromMembers> FromRequest<Shared> for Keyed<T> {
     type Rejection = Refusal;
 
-    async fn from_request_parts(parts: &mut Parts, _: &Shared) -> Result<Self, Refusal> {
-        // What is wrong may quote the query, so only what is right is told.
-        let problem = "may have 'cursor' and 'limit', once each";
-        let page = Query::<Self>::try_from_uri(&parts.uri);
-        page.map(|Query(page)| page).map_err(|_| Refusal::invalid(vec![("query".to_owned(), problem.to_owned())]))
+    async fn from_request(request: Request, shared: &Shared) -> Result<Self, Refusal> {
+        let key = single(request.headers(), IDEMPOTENCY_KEY).and_then(|value| value.to_str().ok().map(str::to_owned));
+        let Object(members) = Object::from_request(request, shared).await?;
+        let mut members = Members::of(members);
+        let key = key.filter(|key| credits::is_key(key));
+        if key.is_none() {
+            members.fault("idempotency-key", "is a header of 1 to 255 printable ASCII characters");
+        }
+        let body = T::read(&mut members);
+        members.end().map(|()| Self { key: key.unwrap_or_default(), body })
+    }
+}
+
+impl<T: FromMembers> Input for Keyed<T> {
+    fn describe(draft: &mut Draft) {
+        let key = ObjectBuilder::new().schema_type(Type::String).min_length(Some(1));
+        let key = key.max_length(Some(credits::MAX_KEY_CHARS)).build();
+        draft.header(IDEMPOTENCY_KEY, true, "The same key again is the same request: it counts once.", key.into());
+        draft.body(Members::described::<T>());
+        draft.codes(&[ApiCode::Conflict]);
     }
 }
 

@@ -2,6 +2,7 @@
 //! database driver or holds a rule about users and keys.
 
 mod admin;
+mod answer;
 pub mod api;
 mod credits;
 mod dto;
@@ -11,6 +12,7 @@ pub mod error;
 mod extract;
 mod members;
 mod observe;
+pub mod openapi;
 mod origin;
 mod params;
 pub mod server;

@@ -7,7 +7,11 @@ use axum::{
     http::{HeaderMap, header, request::Parts},
 };
 
-use super::{Shared, observe::RequestId};
+use super::{
+    Shared,
+    observe::RequestId,
+    openapi::{Draft, Input},
+};
 use crate::service::sign_in::{Origin, SignIn};
 
 /// Longest part of a user agent that is kept.
@@ -29,6 +33,11 @@ impl FromRequestParts<Shared> for Origin {
     }
 }
 
+/// What proxies and programs say by themselves.
+impl Input for Origin {
+    fn describe(_: &mut Draft) {}
+}
+
 /// The id of the request; there always is one.
 impl FromRequestParts<Shared> for RequestId {
     type Rejection = core::convert::Infallible;
@@ -36,6 +45,10 @@ impl FromRequestParts<Shared> for RequestId {
     async fn from_request_parts(parts: &mut Parts, _: &Shared) -> Result<Self, Self::Rejection> {
         Ok(parts.extensions.get::<Self>().cloned().unwrap_or(Self(String::new())))
     }
+}
+
+impl Input for RequestId {
+    fn describe(_: &mut Draft) {}
 }
 
 /// The address that the first of our proxies saw: so many from the end. What stands before it is the client's word.

@@ -7,10 +7,13 @@ use axum::{
     extract::{FromRequestParts, Path},
     http::{HeaderValue, header, request::Parts},
 };
+use utoipa::openapi::{Object, ObjectBuilder, Schema, Type};
 
 use super::{
     Shared,
     error::{ApiCode, Refusal},
+    members::{one_of, words},
+    openapi::{Draft, Input, Member},
 };
 use crate::{
     domain::{PageKey, Revision},
@@ -30,6 +33,12 @@ impl FromRequestParts<Shared> for Id {
     async fn from_request_parts(parts: &mut Parts, shared: &Shared) -> Result<Self, Refusal> {
         let path = Path::<String>::from_request_parts(parts, shared).await;
         path.map(|Path(id)| Self(id)).map_err(|_| Refusal::new(ApiCode::NotFound))
+    }
+}
+
+impl Input for Id {
+    fn describe(draft: &mut Draft) {
+        draft.id();
     }
 }
 
@@ -61,42 +70,78 @@ impl FromRequestParts<Shared> for IfMatch {
     }
 }
 
+impl Input for IfMatch {
+    fn describe(draft: &mut Draft) {
+        let meaning = "The ETag of the state that the change is meant for; without it, any.";
+        draft.header("If-Match", false, meaning, Object::with_type(Type::String).into());
+        draft.codes(&[ApiCode::Changed]);
+    }
+}
+
 /// The header by which a client hears a revision.
 pub(super) fn etag(revision: &Revision) -> Option<HeaderValue> {
     HeaderValue::from_str(&format!("\"{}\"", revision.as_str())).ok()
 }
 
-/// The query, each parameter once.
-#[derive(Debug, Default)]
-pub(super) struct Query {
-    given: BTreeMap<String, String>,
-    faults: Vec<(String, String)>,
+/// The query, read into `T`.
+#[derive(Debug)]
+pub(super) struct Query<T>(pub(super) T);
+
+/// What a query is read into.
+pub(super) trait FromQuery: Sized {
+    /// Asks for every parameter. What it gives is not used where something is wrong.
+    fn read(query: &mut Parameters) -> Self;
 }
 
-impl FromRequestParts<Shared> for Query {
+impl<T: FromQuery> Input for Query<T> {
+    fn describe(draft: &mut Draft) {
+        let mut parameters = Parameters { asked: Some(Vec::new()), ..Parameters::default() };
+        T::read(&mut parameters);
+        draft.query(parameters.asked.unwrap_or_default());
+    }
+}
+
+/// The parameters of a query, each one once.
+#[derive(Default)]
+pub(super) struct Parameters {
+    given: BTreeMap<String, String>,
+    faults: Vec<(String, String)>,
+    /// What has been asked for, where that is the question.
+    asked: Option<Vec<Member>>,
+}
+
+impl<T: FromQuery> FromRequestParts<Shared> for Query<T> {
     type Rejection = Refusal;
 
     async fn from_request_parts(parts: &mut Parts, shared: &Shared) -> Result<Self, Refusal> {
         let pairs = axum::extract::Query::<Vec<(String, String)>>::from_request_parts(parts, shared).await;
         let axum::extract::Query(pairs) = pairs.map_err(|_| fault("query", "cannot be read"))?;
-        let mut query = Self::default();
+        let mut query = Parameters::default();
         for (name, value) in pairs {
             if query.given.insert(name.clone(), value).is_some() {
                 query.fault(&name, "is there twice");
             }
         }
-        Ok(query)
+        let read = T::read(&mut query);
+        query.end().map(|()| Self(read))
     }
 }
 
-impl Query {
+impl Parameters {
+    fn note(&mut self, name: &'static str, schema: impl FnOnce() -> Schema) {
+        if let Some(asked) = &mut self.asked {
+            asked.push(Member { name, schema: schema(), needed: false });
+        }
+    }
+
     fn fault(&mut self, name: &str, problem: &str) {
         // The name comes from the client; what does not fit is cut.
         self.faults.push((name.chars().take(64).collect(), problem.to_owned()));
     }
 
     /// A text of 1 to 256 bytes without control characters.
-    pub(super) fn text(&mut self, name: &str) -> Option<String> {
+    pub(super) fn text(&mut self, name: &'static str) -> Option<String> {
+        self.note(name, || ObjectBuilder::new().schema_type(Type::String).min_length(Some(1)).build().into());
         let text = self.given.remove(name)?;
         if (1..=256).contains(&text.len()) && !text.chars().any(char::is_control) {
             return Some(text);
@@ -105,8 +150,25 @@ impl Query {
         None
     }
 
-    /// What `parse` makes of a parameter; `problem` says what it must be.
-    pub(super) fn parsed<T>(&mut self, name: &str, problem: &str, parse: impl Fn(&str) -> Option<T>) -> Option<T> {
+    /// A word of a closed set.
+    pub(super) fn word<T: Copy>(
+        &mut self,
+        name: &'static str,
+        all: &'static [T],
+        word: impl Fn(T) -> &'static str,
+    ) -> Option<T> {
+        self.note(name, || words(all.iter().map(|one| word(*one))));
+        let problem = one_of(all.iter().map(|one| word(*one)));
+        self.parsed(name, &problem, |text| all.iter().copied().find(|one| word(*one) == text))
+    }
+
+    /// `true` or `false`.
+    pub(super) fn truth(&mut self, name: &'static str) -> Option<bool> {
+        self.note(name, || Object::with_type(Type::Boolean).into());
+        self.parsed(name, "must be true or false", |text| text.parse().ok())
+    }
+
+    fn parsed<T>(&mut self, name: &str, problem: &str, parse: impl Fn(&str) -> Option<T>) -> Option<T> {
         let text = self.given.remove(name)?;
         let value = parse(&text);
         if value.is_none() {
@@ -117,18 +179,27 @@ impl Query {
 
     /// How many records are asked for, and after which place: `limit` and `cursor`.
     pub(super) fn page(&mut self) -> (usize, Option<PageKey>) {
-        let after = self.parsed("cursor", "is none that we gave", PageKey::parse);
-        (self.limit(), after)
+        (self.limit(), self.cursor(PageKey::parse))
+    }
+
+    /// After which place, as an earlier page has named it.
+    pub(super) fn cursor<T>(&mut self, parse: impl Fn(&str) -> Option<T>) -> Option<T> {
+        self.note("cursor", || Object::with_type(Type::String).into());
+        self.parsed("cursor", "must be the cursor of an earlier page", parse)
     }
 
     /// How many records are asked for.
     pub(super) fn limit(&mut self) -> usize {
+        self.note("limit", || {
+            let number = ObjectBuilder::new().schema_type(Type::Integer);
+            number.minimum(Some(1)).maximum(Some(MAX_PAGE)).build().into()
+        });
         let parse = |text: &str| text.parse().ok().filter(|limit| (1..=MAX_PAGE).contains(limit));
         self.parsed("limit", "must be between 1 and 200", parse).unwrap_or(DEFAULT_PAGE)
     }
 
     /// Every fault, also parameters that nobody has asked for.
-    pub(super) fn end(mut self) -> Result<(), Refusal> {
+    fn end(mut self) -> Result<(), Refusal> {
         for name in std::mem::take(&mut self.given).into_keys() {
             self.fault(&name, "is not known here");
         }

@@ -1,19 +1,15 @@
 //! The older sign-in over HTTP: log in, refresh, log out, and the sessions of a user. It must not know how a password is
 //! looked at or a session ends.
 
-use axum::{
-    extract::State,
-    http::StatusCode,
-    response::{IntoResponse as _, Response},
-};
 use tollgate_protocol::Method;
 
 use super::{
     Shared,
-    api::{active, in_person, private},
-    dto_sign_in::{self, SessionsBody, TokensBody},
+    answer::{Fine, Nothing},
+    api::{active, in_person},
+    dto_sign_in::{Login, Refresh, SessionsBody, TokensBody},
     error::{ApiCode, Refusal},
-    extract::Object,
+    extract::Body,
     observe::RequestId,
     params::Id,
 };
@@ -26,30 +22,27 @@ use crate::{
     },
 };
 
+/// `POST /auth/login`
 pub(super) async fn login(
-    State(shared): State<Shared>,
-    origin: Origin,
-    id: RequestId,
-    Object(members): Object,
-) -> Result<Response, Refusal> {
+    shared: Shared,
+    (origin, id, Body(login)): (Origin, RequestId, Body<Login>),
+) -> Result<Fine<TokensBody>, Refusal> {
     let sign_in = offered(&shared)?;
-    let (email, password) = dto_sign_in::login(members)?;
+    let Some(email) = login.email else { return Err(Refusal::new(ApiCode::InvalidRequest)) };
     // Who acts is known when the password was the right one.
     let app = shared.app.acting(Actor::System, Some(&id.0));
-    let issued = sign_in.login(&app, &email, &password, &origin).await;
+    let issued = sign_in.login(&app, &email, &login.password, &origin).await;
     answer(&shared, "login", issued, ApiCode::SignInRefused)
 }
 
+/// `POST /auth/refresh`
 pub(super) async fn refresh(
-    State(shared): State<Shared>,
-    origin: Origin,
-    id: RequestId,
-    Object(members): Object,
-) -> Result<Response, Refusal> {
+    shared: Shared,
+    (origin, id, Body(refresh)): (Origin, RequestId, Body<Refresh>),
+) -> Result<Fine<TokensBody>, Refusal> {
     let sign_in = offered(&shared)?;
-    let token = dto_sign_in::refresh(members)?;
     let app = shared.app.acting(Actor::System, Some(&id.0));
-    let issued = sign_in.refresh(&app, &token, &origin).await;
+    let issued = sign_in.refresh(&app, &refresh.token, &origin).await;
     answer(&shared, "refresh", issued, ApiCode::RefreshRefused)
 }
 
@@ -63,7 +56,7 @@ fn answer(
     what: &str,
     issued: Result<IssuedTokens, SignInFault>,
     refused: ApiCode,
-) -> Result<Response, Refusal> {
+) -> Result<Fine<TokensBody>, Refusal> {
     let outcome = match &issued {
         Ok(_) => "good",
         Err(SignInFault::Refused) => "refused",
@@ -74,32 +67,35 @@ fn answer(
     match issued {
         Ok(issued) => {
             tracing::info!(session = issued.session.as_str(), what, "signed in");
-            Ok(private(StatusCode::OK, TokensBody::from(issued)))
+            Ok(Fine(issued.into()))
         }
         Err(SignInFault::Refused) => Err(Refusal::new(refused)),
         Err(error) => Err(error.into()),
     }
 }
 
-pub(super) async fn log_out(shared: Shared, caller: Caller, (): ()) -> Result<Response, Refusal> {
+/// `POST /auth/logout`
+pub(super) async fn log_out(shared: Shared, caller: Caller, (): ()) -> Result<Nothing, Refusal> {
     let user = with_session(&shared, &caller).await?;
     sign_in::sign_out(&shared.acting(&caller), &user.id).await?;
     tracing::info!(user = %user.id, "signed out everywhere");
-    Ok(StatusCode::NO_CONTENT.into_response())
+    Ok(Nothing)
 }
 
-pub(super) async fn list_sessions(shared: Shared, caller: Caller, (): ()) -> Result<Response, Refusal> {
+/// `GET /api/sessions`
+pub(super) async fn list_sessions(shared: Shared, caller: Caller, (): ()) -> Result<Fine<SessionsBody>, Refusal> {
     let user = active(&shared, &caller).await?;
     let sessions = sessions::list(&shared.app, &user.id).await?;
-    Ok(private(StatusCode::OK, SessionsBody::new(sessions, caller.session_id())))
+    Ok(Fine(SessionsBody::new(sessions, caller.session_id())))
 }
 
-pub(super) async fn end_session(shared: Shared, caller: Caller, Id(id): Id) -> Result<Response, Refusal> {
+/// `DELETE /api/sessions/{id}`
+pub(super) async fn end_session(shared: Shared, caller: Caller, Id(id): Id) -> Result<Nothing, Refusal> {
     let user = with_session(&shared, &caller).await?;
     let own = caller.session_id().map(|own| (caller.method(), own));
     sessions::end(&shared.acting(&caller), &user.id, &id, own).await?;
     tracing::info!(user = %user.id, session = id, "session ended");
-    Ok(StatusCode::NO_CONTENT.into_response())
+    Ok(Nothing)
 }
 
 /// An API key belongs to no session, and whoever holds one is to sign nobody out by it.

@@ -7,7 +7,7 @@ pub mod key_sets;
 pub mod keys;
 pub mod policy;
 pub mod policy_file;
-mod profile;
+pub mod profile;
 pub mod resolve;
 pub mod seen;
 pub mod sessions;

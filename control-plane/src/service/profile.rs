@@ -6,11 +6,11 @@ use super::InputFault;
 use crate::domain::UserPatch;
 
 /// Longest display name, in characters.
-const MAX_NAME: usize = 200;
+pub const MAX_NAME: usize = 200;
 /// Longest text about oneself, in characters.
-const MAX_BIO: usize = 2_000;
+pub const MAX_BIO: usize = 2_000;
 /// Longest address, in bytes.
-const MAX_URL: usize = 2_000;
+pub const MAX_URL: usize = 2_000;
 /// Most networks of one profile.
 const MAX_LINKS: usize = 20;
 /// Longest name of a network, in bytes.

@@ -84,8 +84,8 @@ async fn every_fault_is_listed() {
         ("limit=x", "limit"),
         ("cursor=x", "cursor"),
         ("cursor=-1", "cursor"),
-        ("page=2", "query"),
-        ("limit=1&limit=2", "query"),
+        ("page=2", "page"),
+        ("limit=1&limit=2", "limit"),
     ] {
         let answer = world.ask(Request::get(&format!("/api/tokens/history?{query}")), &[]).await;
         assert_eq!(faults(&answer), [wanted], "{query}");

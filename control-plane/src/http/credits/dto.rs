@@ -2,37 +2,34 @@
 //! a service.
 
 use serde::Serialize;
-use serde_json::Value;
 use tollgate_protocol::credits::{
     LeaseOutcome, LeaseRequest, MAX_LEASES, MAX_REPORTED, TakeOutcome as WireTake, UsageReport,
 };
+use utoipa::ToSchema;
 
 use super::super::{
     dto::rfc3339,
     error::Refusal,
-    extract::{Keyed, Page},
+    members::{FromMembers, Members},
+    params::{FromQuery, Parameters},
 };
 use crate::{
     domain::{
         KeyId, Timestamp, UserId,
         ledger::{
-            Batch, Count, Entry, LeaseCall, LeaseId, MAX_AMOUNT, MAX_BALANCE, MAX_LEASE_SECONDS, Reservation, Take,
-            TakeOutcome, UseOutcome, Used,
+            Batch, Count, Entry, LeaseCall, LeaseId, MAX_AMOUNT, MAX_BALANCE, MAX_LEASE_SECONDS, MAX_NOTE_CHARS,
+            Reservation, Take, TakeOutcome, UseOutcome, Used,
         },
     },
-    service::credits::{self, Balance, Consumption},
+    service::credits::{self, Balance},
 };
 
-/// Entries of a page that does not say how many.
-const PAGE: usize = 50;
-/// Most entries of a page.
-const MAX_PAGE: usize = 200;
 /// Longest name of an Envoy's life or of a wish.
 const MAX_NODE: usize = 64;
 
 /// A balance.
-#[derive(Debug, Serialize)]
-pub(super) struct BalanceBody {
+#[derive(Debug, Serialize, ToSchema)]
+pub(in crate::http) struct BalanceBody {
     /// Tokens that may be used now.
     remaining: i64,
     /// Tokens that are set aside for Envoys and not used yet.
@@ -66,7 +63,7 @@ impl From<Balance> for BalanceBody {
 }
 
 /// An entry of the ledger, as its user sees it.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 struct EntryBody {
     number: u64,
     kind: &'static str,
@@ -98,8 +95,8 @@ impl From<Entry> for EntryBody {
 }
 
 /// A page of the ledger, newest first.
-#[derive(Debug, Serialize)]
-pub(super) struct HistoryBody {
+#[derive(Debug, Serialize, ToSchema)]
+pub(in crate::http) struct HistoryBody {
     entries: Vec<EntryBody>,
     /// What to ask for the next page with; absent on the last one.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -114,8 +111,8 @@ impl HistoryBody {
 }
 
 /// Answer to an administrator's grant or correction: the same for the same key.
-#[derive(Debug, Serialize)]
-pub(super) struct PostedBody {
+#[derive(Debug, Serialize, ToSchema)]
+pub(in crate::http) struct PostedBody {
     /// Number of the entry.
     entry: u64,
     kind: &'static str,
@@ -131,8 +128,8 @@ impl From<Entry> for PostedBody {
 }
 
 /// Answer to `POST /api/tokens/consume`: the same for the same key.
-#[derive(Debug, Serialize)]
-pub(super) struct ConsumedBody {
+#[derive(Debug, Serialize, ToSchema)]
+pub(in crate::http) struct ConsumedBody {
     /// Number of the entry.
     entry: u64,
     amount: i64,
@@ -146,51 +143,57 @@ impl From<Entry> for ConsumedBody {
     }
 }
 
-/// Reads what `GET /api/tokens/history` asks for: below which number, and how many.
-pub(super) fn history(page: &Page) -> Result<(Option<u64>, usize), Refusal> {
-    let mut faults = Faults::default();
-    let before = page.cursor.as_deref().map(str::parse::<u64>).transpose();
-    faults.unless(before.is_ok(), "cursor", "must be the cursor of an earlier page");
-    let limit = page.limit.as_deref().map_or(Ok(PAGE), str::parse);
-    faults.unless(limit.as_ref().is_ok_and(|limit| (1..=MAX_PAGE).contains(limit)), "limit", "must be 1 to 200");
-    faults.none()?;
-    Ok((before.unwrap_or(None), limit.unwrap_or(PAGE)))
+/// What `GET /api/tokens/history` asks for.
+#[derive(Debug)]
+pub(in crate::http) struct HistoryPage {
+    /// Only entries below this number.
+    pub(super) before: Option<u64>,
+    pub(super) limit: usize,
 }
 
-/// Reads `POST /api/tokens/consume` and a grant: the header and every member.
-pub(super) fn consumption(keyed: Keyed) -> Result<Consumption, Refusal> {
-    posting(keyed, "must be a whole number from 1 to 1000000000000", |amount| (1..=MAX_AMOUNT).contains(&amount))
-}
-
-/// Reads a correction: as a grant, up or down.
-pub(super) fn correction(keyed: Keyed) -> Result<Consumption, Refusal> {
-    posting(keyed, "must be a whole number from -1000000000000 to 1000000000000, and not 0", |amount| {
-        amount != 0 && (-MAX_AMOUNT..=MAX_AMOUNT).contains(&amount)
-    })
-}
-
-fn posting(keyed: Keyed, problem: &str, is_amount: impl Fn(i64) -> bool) -> Result<Consumption, Refusal> {
-    let mut faults = Faults::default();
-    let key = keyed.key.filter(|key| credits::is_key(key));
-    faults.unless(key.is_some(), "idempotency-key", "is a header of 1 to 255 printable ASCII characters");
-    let mut consumption = Consumption { key: key.unwrap_or_default(), ..Consumption::default() };
-    faults.unless(keyed.members.contains_key("amount"), "amount", "is missing");
-    for (member, value) in keyed.members {
-        match (member.as_str(), value) {
-            ("amount", value) => {
-                let amount = value.as_i64().filter(|amount| is_amount(*amount));
-                faults.unless(amount.is_some(), "amount", problem);
-                consumption.amount = amount.unwrap_or_default();
-            }
-            ("note", Value::Null) => {}
-            ("note", Value::String(note)) => consumption.note = Some(note),
-            ("note", _) => faults.add("note", "must be a text"),
-            // The name comes from the client; what does not fit is cut.
-            (unknown, _) => faults.add(unknown.chars().take(64).collect::<String>(), "is not known here"),
-        }
+impl FromQuery for HistoryPage {
+    fn read(query: &mut Parameters) -> Self {
+        Self { before: query.cursor(|text| text.parse().ok()), limit: query.limit() }
     }
-    faults.none()?;
-    Ok(consumption)
+}
+
+/// The body of a grant and of `POST /api/tokens/consume`: how many tokens, and why.
+#[derive(Debug)]
+pub(in crate::http) struct Amount {
+    pub(super) amount: i64,
+    pub(super) note: Option<String>,
+}
+
+impl FromMembers for Amount {
+    fn read(members: &mut Members) -> Self {
+        let problem = "must be a whole number from 1 to 1000000000000";
+        let amount = members.needed_number("amount", 1..=MAX_AMOUNT, problem).unwrap_or_default();
+        Self { amount, note: note(members) }
+    }
+}
+
+/// The body of a correction: as a grant, up or down.
+#[derive(Debug)]
+pub(in crate::http) struct Correction {
+    pub(super) amount: i64,
+    pub(super) note: Option<String>,
+}
+
+impl FromMembers for Correction {
+    fn read(members: &mut Members) -> Self {
+        let problem = "must be a whole number from -1000000000000 to 1000000000000, and not 0";
+        let amount = members.needed_number("amount", -MAX_AMOUNT..=MAX_AMOUNT, problem);
+        if amount == Some(0) {
+            members.fault("amount", problem);
+        }
+        Self { amount: amount.unwrap_or_default(), note: note(members) }
+    }
+}
+
+fn note(members: &mut Members) -> Option<String> {
+    let note = members.clearable_text("note").flatten();
+    members.meaning("What it is for; no control characters.", Some(0..=MAX_NOTE_CHARS));
+    note
 }
 
 /// Reads the body of `usage`.
