@@ -3,6 +3,7 @@
 
 pub mod app;
 pub mod assertion;
+pub mod cache;
 pub mod clerk;
 pub mod cli;
 pub mod clock;

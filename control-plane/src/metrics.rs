@@ -3,6 +3,7 @@
 use prometheus::{
     Encoder as _, Gauge, GaugeVec, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts, Registry,
     TextEncoder,
+    core::Collector,
 };
 
 use crate::{
@@ -102,6 +103,45 @@ impl Metrics {
             usage_batches,
             policy_current,
         })
+    }
+
+    /// Registers one gauge more.
+    ///
+    /// # Errors
+    /// There is one of this name.
+    pub(crate) fn gauge(&self, name: &str, help: &str) -> Result<IntGauge, prometheus::Error> {
+        self.register(IntGauge::new(name, help)?)
+    }
+
+    /// Registers counters more.
+    ///
+    /// # Errors
+    /// There are some of this name.
+    pub(crate) fn counters(&self, name: &str, help: &str, labels: &[&str]) -> Result<IntCounterVec, prometheus::Error> {
+        self.register(IntCounterVec::new(Opts::new(name, help), labels)?)
+    }
+
+    /// Registers histograms more, with these upper bounds.
+    ///
+    /// # Errors
+    /// There are some of this name.
+    pub(crate) fn histograms(
+        &self,
+        name: &str,
+        help: &str,
+        labels: &[&str],
+        bounds: &[f64],
+    ) -> Result<HistogramVec, prometheus::Error> {
+        self.register(HistogramVec::new(HistogramOpts::new(name, help).buckets(bounds.to_vec()), labels)?)
+    }
+
+    /// Registers what counts.
+    ///
+    /// # Errors
+    /// There is something of its name.
+    pub(crate) fn register<C: Collector + Clone + 'static>(&self, what: C) -> Result<C, prometheus::Error> {
+        self.registry.register(Box::new(what.clone()))?;
+        Ok(what)
     }
 
     /// All values as text.

@@ -12,6 +12,7 @@ use tollgate_protocol::{
 use crate::{
     app::App,
     assertion::Assertions,
+    cache::{self, SharedCache},
     clerk::fetch::{FetchFault, Fetcher},
     config::{ClerkConfig, ClerkKeys, Config, LegacyConfig, settings},
     domain::Actor,
@@ -22,11 +23,12 @@ use crate::{
         ServiceError,
         board::Board,
         credits,
+        identities::{Identities, IdentitiesFault},
         key_sets::{Fetched, KeySets},
         policy,
         policy_file::{PolicyFile, PolicyFileFault},
         seen::Seen,
-        sign_in::{InMemory, SignIn, SignInFault},
+        sign_in::{Counters, InMemory, Replicated, SignIn, SignInFault},
     },
     store::StoreError,
 };
@@ -64,6 +66,12 @@ pub enum StartError {
     /// Key sets could not be fetched.
     #[error("cannot fetch key sets: {0}")]
     Fetcher(#[from] FetchFault),
+    /// The shared cache cannot be had: not that it is away.
+    #[error("cannot use Redis: {0}")]
+    Cache(#[from] cache::StartFault),
+    /// Nor its secret.
+    #[error("cannot use Redis: {0}")]
+    Identities(#[from] IdentitiesFault),
     /// The metrics contradict each other.
     #[error("cannot register the metrics: {0}")]
     Metrics(#[from] prometheus::Error),
@@ -111,7 +119,16 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
         Some((file, policy)) => (Some(file), policy),
         None => (None, policy::built_in()),
     };
-    let sign_in = SignIn::load(&app, config.legacy.as_ref(), Arc::new(InMemory::default())).await?;
+    let mut tasks = JoinSet::new();
+    let mut identities = Identities::of_the_store();
+    let mut counters: Arc<dyn Counters> = Arc::new(InMemory::default());
+    if let Some(redis) = &config.redis {
+        let (cache, connecting) = SharedCache::start(redis, &metrics).await?;
+        tasks.spawn(connecting);
+        counters = Arc::new(Replicated::load(&app, cache.clone()).await.map_err(SignInFault::from)?);
+        identities = Identities::load(&app, cache, redis.identities_for, &metrics).await?;
+    }
+    let sign_in = SignIn::load(&app, config.legacy.as_ref(), counters).await?;
     let own_keys = sign_in.as_ref().map(|sign_in| sign_in.public_keys(app.clock.now())).unwrap_or_default();
     let board = Board::new(Settings {
         issuers: issuers(&config, &own_keys),
@@ -122,7 +139,6 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     let key_sets = KeySets::load(&app, &board, fetched(&config)).await?;
     let (stopping, stop) = watch::channel(false);
 
-    let mut tasks = JoinSet::new();
     if !key_sets.issuers().is_empty() {
         let fetcher = Fetcher::new()?;
         for issuer in key_sets.issuers() {
@@ -145,7 +161,7 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
 
     let feed = Feed::new(app.clone(), board.clone(), key_sets.clone(), stop.clone());
     let edge_secret = config.edge_secret;
-    let shared = Shared::new(Parts { app, board, key_sets, feed, assertions, edge_secret, sign_in, seen, metrics });
+    let shared = Shared::new(Parts { app, identities, board, key_sets, feed, assertions, edge_secret, sign_in, seen, metrics });
     let mut servers = JoinSet::new();
     servers.spawn(http::server::serve(api_listener, http::api::router(shared.clone()), stop.clone(), STOP_DEADLINE));
     servers.spawn(http::server::serve(edge_listener, http::edge::router(shared), stop, STOP_DEADLINE));

@@ -5,6 +5,7 @@ mod bind;
 mod fault;
 mod issuers;
 mod mongo_url;
+mod redis;
 mod secret;
 pub mod settings;
 mod sign_in;
@@ -22,6 +23,7 @@ use crate::domain::ledger::{Allowances, MAX_AMOUNT};
 pub use fault::ConfigFault;
 pub use issuers::{ClerkConfig, ClerkKeys, LegacyConfig};
 pub use mongo_url::MongoUrl;
+pub use redis::{RedisConfig, RedisUrl};
 pub use secret::Secret;
 pub use sign_in::{AttemptLimit, PasswordCost, SharedAlgorithm, SignInConfig, Signing};
 pub use source::{Environment, Source};
@@ -37,6 +39,8 @@ pub struct Config {
     pub edge_listen: SocketAddr,
     /// Secret shared with every Envoy.
     pub edge_secret: Secret,
+    /// The Redis that several control planes share, where there is one.
+    pub redis: Option<RedisConfig>,
     /// Clerk, where it is used.
     pub clerk: Option<ClerkConfig>,
     /// The older sign-in, where it is used.
@@ -80,6 +84,7 @@ impl Config {
             api_listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
             edge_listen: SocketAddr::from(([127, 0, 0, 1], 8081)),
             edge_secret,
+            redis: None,
             clerk: None,
             legacy: None,
             policy_file: None,
@@ -100,6 +105,7 @@ impl Config {
         let api_listen = from.parsed(&settings::API_LISTEN, address);
         let edge_listen = from.parsed(&settings::EDGE_LISTEN, address);
         let edge_secret = edge_secret(&mut from);
+        let redis = redis::redis(&mut from);
         let clerk = issuers::clerk(&mut from);
         let legacy = issuers::legacy(&mut from);
         let policy_file = from.text(&settings::POLICY_FILE).map(PathBuf::from);
@@ -132,6 +138,7 @@ impl Config {
                 api_listen,
                 edge_listen,
                 edge_secret,
+                redis,
                 clerk,
                 legacy,
                 policy_file,

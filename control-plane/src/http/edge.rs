@@ -25,7 +25,7 @@ use super::{
 };
 use crate::{
     domain::{Actor, UserId},
-    service::{ServiceError, resolve::resolve},
+    service::ServiceError,
 };
 
 /// The router of the edge listener.
@@ -94,7 +94,7 @@ async fn resolve_credential(
         ResolveRequest::Clerk { .. } => "clerk",
         ResolveRequest::Legacy { .. } => "legacy",
     };
-    let answer = resolve(&shared.app.acting(Actor::Edge, None), &request).await;
+    let answer = shared.identities.resolve(&shared.app.acting(Actor::Edge, None), &request).await;
     let outcome = match &answer {
         Ok(ResolveAnswer { outcome: Outcome::Identity(identity), .. }) => {
             shared.seen.note(UserId::new(&identity.user_id), shared.app.clock.now());

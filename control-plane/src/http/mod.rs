@@ -27,7 +27,7 @@ use crate::{
     domain::Actor,
     feed::Feed,
     metrics::Metrics,
-    service::{board::Board, key_sets::KeySets, seen::Seen, sign_in::SignIn},
+    service::{board::Board, identities::Identities, key_sets::KeySets, seen::Seen, sign_in::SignIn},
 };
 
 /// What the handlers of both listeners share.
@@ -39,6 +39,8 @@ pub struct Shared(Arc<Parts>);
 pub struct Parts {
     /// Store and clock.
     pub app: App,
+    /// Who credentials belong to.
+    pub identities: Identities,
     /// Settings for edges.
     pub board: Board,
     /// Key sets of issuers.

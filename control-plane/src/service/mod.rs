@@ -3,6 +3,7 @@
 pub mod board;
 pub mod credits;
 mod error;
+pub mod identities;
 pub mod key_sets;
 pub mod keys;
 pub mod policy;

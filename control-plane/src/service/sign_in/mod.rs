@@ -3,6 +3,7 @@
 
 mod attempts;
 mod passwords;
+mod replicated;
 mod signing;
 mod tokens;
 
@@ -13,6 +14,7 @@ use tollgate_protocol::{Revocation, Revoked, issuer::Jwk};
 
 pub use attempts::{Counters, InMemory};
 pub use passwords::{PasswordFault, Passwords, Verdict, hash as hash_password};
+pub use replicated::Replicated;
 pub use signing::{OwnKeys, rotate};
 
 use self::tokens::{Claims, RefreshToken, TokenSigner};
