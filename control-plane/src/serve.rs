@@ -161,7 +161,8 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
 
     let feed = Feed::new(app.clone(), board.clone(), key_sets.clone(), stop.clone());
     let edge_secret = config.edge_secret;
-    let shared = Shared::new(Parts { app, identities, board, key_sets, feed, assertions, edge_secret, sign_in, seen, metrics });
+    let shared =
+        Shared::new(Parts { app, identities, board, key_sets, feed, assertions, edge_secret, sign_in, seen, metrics });
     let mut servers = JoinSet::new();
     servers.spawn(http::server::serve(api_listener, http::api::router(shared.clone()), stop.clone(), STOP_DEADLINE));
     servers.spawn(http::server::serve(edge_listener, http::edge::router(shared), stop, STOP_DEADLINE));

@@ -7,5 +7,6 @@ pub mod envoy;
 pub mod http;
 pub mod mongod;
 pub mod ports;
+pub mod redis;
 pub mod stack;
 pub mod wait;

@@ -22,7 +22,12 @@ impl CacheMetrics {
         Ok(Self {
             up: metrics.gauge("tollgate_redis_up", "1 while Redis answers.")?,
             calls: metrics.counters("tollgate_redis_calls_total", "Calls to Redis.", &["operation", "outcome"])?,
-            seconds: metrics.histograms("tollgate_redis_seconds", "Time of calls to Redis.", &["operation"], BUCKETS)?,
+            seconds: metrics.histograms(
+                "tollgate_redis_seconds",
+                "Time of calls to Redis.",
+                &["operation"],
+                BUCKETS,
+            )?,
         })
     }
 
