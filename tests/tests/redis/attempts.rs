@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tokio::task::JoinSet;
 use tollgate_tests::{redis::Redis, stack::user_with_password};
 
-use super::{Kind, World};
+use super::{Kind, QUIET, World};
 
 const RIGHT: &str = "correct horse battery staple";
 
@@ -34,6 +34,7 @@ async fn fail(world: &Arc<World>, email: &'static str, replicas: &[usize], times
 
 #[tokio::test(flavor = "multi_thread")]
 async fn limits_hold_over_replicas_and_without_redis_over_each() {
+    let _beside = QUIET.read().await;
     let mut redis = Redis::start().await;
     let world = World::limited(Kind::Sqlite, &[Some(redis.patient()), Some(redis.patient())], 6).await;
     user_with_password(&world.config, "ada@example.com", Some(RIGHT)).await;

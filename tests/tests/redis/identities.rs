@@ -21,10 +21,11 @@ use tollgate_tests::{
     wait::{PATIENCE, until},
 };
 
-use super::{Kind, World, identity, key_question, legacy_question};
+use super::{Kind, QUIET, World, identity, key_question, legacy_question};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_one_replica_has_looked_up_the_other_does_not() {
+    let _beside = QUIET.read().await;
     for kind in [Kind::Sqlite, Kind::Mongo] {
         let redis = Redis::start().await;
         let world = World::start(kind, &[Some(redis.patient()), Some(redis.patient())]).await;
@@ -50,6 +51,7 @@ async fn what_one_replica_has_looked_up_the_other_does_not() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_change_ends_what_lies_there() {
+    let _beside = QUIET.read().await;
     for kind in [Kind::Sqlite, Kind::Mongo] {
         let redis = Redis::start().await;
         let world = World::start(kind, &[Some(redis.patient()), Some(redis.patient())]).await;
@@ -89,6 +91,7 @@ async fn a_change_ends_what_lies_there() {
 /// at the place of the feed that it names.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_answer_is_never_older_than_it_says() {
+    let _beside = QUIET.read().await;
     for kind in [Kind::Sqlite, Kind::Mongo] {
         let redis = Redis::start().await;
         let world = Arc::new(World::start(kind, &[Some(redis.patient()), Some(redis.patient())]).await);
@@ -125,7 +128,7 @@ async fn an_answer_is_never_older_than_it_says() {
         }
         done.store(true, Ordering::Relaxed);
         readers.join_all().await;
-        let (changed, answered) = (changed.lock().expect("no panic"), answered.lock().expect("no panic"));
+        let (changed, answered) = (taken(&changed), taken(&answered));
         for (place, number) in answered.iter() {
             let least = changed.iter().filter(|(changed, _)| changed <= place).map(|(_, number)| *number).max();
             assert!(
@@ -136,13 +139,13 @@ async fn an_answer_is_never_older_than_it_says() {
         let hits = world.hits(0).await + world.hits(1).await;
         println!("{kind:?}: {} answers beside {} changes, {hits} of them out of Redis", answered.len(), changed.len());
         assert!(hits > 20.0, "nothing was shown: {hits} hits");
-        drop((changed, answered));
         Arc::into_inner(world).expect("the last one").stop().await;
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn whoever_can_write_there_becomes_nobody_and_whoever_can_read_learns_nothing() {
+    let _beside = QUIET.read().await;
     let redis = Redis::start().await;
     let world = World::start(Kind::Sqlite, &[Some(redis.patient())]).await;
     let (ada, root) = (world.user("ada@example.com").await, world.user("root@example.com").await);
@@ -194,4 +197,9 @@ async fn whoever_can_write_there_becomes_nobody_and_whoever_can_read_learns_noth
         until("a good value", PATIENCE, mended).await;
     }
     world.stop().await;
+}
+
+/// What was gathered.
+fn taken(gathered: &Mutex<Vec<(u64, u64)>>) -> Vec<(u64, u64)> {
+    std::mem::take(&mut *gathered.lock().expect("no panic"))
 }

@@ -32,6 +32,9 @@ const LEGACY_SECRET: &str = "legacy-secret-of-the-tests-0123456789";
 /// Passwords that cost next to nothing: what is tested is not their cost.
 const CHEAP: PasswordCost = PasswordCost { memory_kib: 64, passes: 1, lanes: 1 };
 
+/// Held by whoever measures, against all others.
+static QUIET: tokio::sync::RwLock<()> = tokio::sync::RwLock::const_new(());
+
 /// Several control planes on one store.
 struct World {
     config: Config,

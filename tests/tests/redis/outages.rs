@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use serde_json::Value;
 use tokio::{io::AsyncWriteExt as _, net::TcpListener, time::Instant};
 use tollgate::{config::RedisConfig, service::keys};
 use tollgate_protocol::{Code, Revoked, edge::Outcome};
@@ -12,7 +13,7 @@ use tollgate_tests::{
     wait::until,
 };
 
-use super::{Kind, World, key_question};
+use super::{Kind, QUIET, World, key_question};
 
 /// What it may cost a request at most.
 const MOST: Duration = Duration::from_millis(50);
@@ -23,49 +24,68 @@ const RIGHT: &str = "correct horse battery staple";
 /// Times of requests, to a control plane with Redis and to one without, in turns.
 #[derive(Default)]
 struct Times {
+    /// With Redis; those apart that have waited for it in vain.
     with: Vec<Duration>,
+    in_vain: Vec<Duration>,
     without: Vec<Duration>,
 }
 
 impl Times {
-    /// Makes requests for a while, and gives what Redis costs the slowest.
-    async fn measure(world: &World, question: &serde_json::Value, during: Duration) -> Self {
+    /// Makes requests for a while.
+    async fn measure(world: &World, question: &Value, during: Duration) -> Self {
         let mut times = Self::default();
         let until = Instant::now() + during;
         while Instant::now() < until {
             for (replica, login) in [(0, false), (1, false), (0, true), (1, true)] {
+                let before = in_vain(world).await;
                 let began = Instant::now();
                 if login {
-                    assert_eq!(world.login(replica, "ada@example.com", RIGHT).await.status, 200);
+                    let answer = world.login(replica, "ada@example.com", RIGHT).await;
+                    assert_eq!(answer.status, 200, "{}", answer.text());
                 } else {
                     super::identity(world.resolve(replica, question).await);
                 }
                 let took = began.elapsed();
-                if replica == 0 { times.with.push(took) } else { times.without.push(took) }
+                let kind = match replica {
+                    0 if in_vain(world).await > before => &mut times.in_vain,
+                    0 => &mut times.with,
+                    _ => &mut times.without,
+                };
+                kind.push(took);
             }
         }
         times
     }
 
-    /// Prints it, and holds it to [`MOST`].
-    fn judge(mut self, what: &str) {
-        self.with.sort();
-        self.without.sort();
+    /// Prints what Redis costs, and holds it to [`MOST`]. A machine that is busy makes any request slow now and then:
+    /// of those that have not waited for Redis only the slowest twentieth is left out.
+    fn judge(self, what: &str) {
+        let Self { mut with, in_vain, mut without } = self;
+        with.sort();
+        without.sort();
         let at = |times: &[Duration], part: usize| times[(times.len() - 1) * part / 100];
-        let added = at(&self.with, 100).saturating_sub(at(&self.without, 100));
+        let usual = at(&without, 50);
+        let vain: Vec<Duration> = in_vain.iter().map(|took| took.saturating_sub(usual)).collect();
         println!(
-            "Redis {what}: {} requests, slowest {:?}, without Redis {:?}: {added:?} more (median {:?}, without {:?})",
-            self.with.len(),
-            at(&self.with, 100),
-            at(&self.without, 100),
-            at(&self.with, 50),
-            at(&self.without, 50),
+            "Redis {what}: {} requests, median {:?}, 95 % {:?} (without Redis {usual:?}, {:?}); waited in vain: {vain:?} more",
+            with.len() + vain.len(),
+            at(&with, 50),
+            at(&with, 95),
+            at(&without, 95),
         );
-        assert!(added <= MOST, "Redis {what} costs a request {added:?}");
+        assert!(vain.iter().all(|added| *added <= MOST), "Redis {what} costs a request {vain:?}");
+        assert!(vain.len() <= 2, "Redis {what} is waited for again and again: {vain:?}");
+        assert!(at(&with, 95).saturating_sub(at(&without, 95)) <= MOST, "Redis {what} costs every request something");
     }
 }
 
-async fn world(redis: RedisConfig) -> (World, serde_json::Value) {
+/// How many calls to Redis were waited for in vain.
+async fn in_vain(world: &World) -> u64 {
+    let calls = async |outcome| world.counted(0, "tollgate_redis_calls_total", &[outcome]).await;
+    (calls("\"slow\"").await + calls("\"failed\"").await) as u64
+}
+
+async fn world(redis: RedisConfig) -> (World, Value) {
     let world = World::start(Kind::Sqlite, &[Some(redis), None]).await;
     let ada = user_with_password(&world.config, "ada@example.com", Some(RIGHT)).await;
     let question = key_question(&world.key(&ada).await);
@@ -74,6 +94,7 @@ async fn world(redis: RedisConfig) -> (World, serde_json::Value) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn slow_or_dead_it_costs_no_request_more_than_fifty_milliseconds() {
+    let _alone = QUIET.write().await;
     let mut redis = Redis::start().await;
     let (world, question) = world(redis.config()).await;
     Times::measure(&world, &question, Duration::from_millis(500)).await.judge("well");
@@ -123,6 +144,7 @@ async fn listens(says: &'static [u8]) -> RedisConfig {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_no_redis_for_us_is_gone_without() {
+    let _alone = QUIET.write().await;
     let redis = Redis::start().await;
     let wrong_password = config_of(&format!("redis://:wrong@{}", redis.addr()));
     let nobody = config_of("redis://127.0.0.1:1");
@@ -144,6 +166,7 @@ async fn what_is_no_redis_for_us_is_gone_without() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn no_revocation_is_lost_while_it_is_away() {
+    let _beside = QUIET.read().await;
     let redis = Redis::start().await;
     let world = World::start(Kind::Mongo, &[Some(redis.config()), Some(redis.config())]).await;
     let ada = user_with_password(&world.config, "ada@example.com", Some(RIGHT)).await;
