@@ -32,10 +32,11 @@ test: ## Run every test, on both supported versions of Envoy
 	@scripts/wasm
 	@scripts/test $(ARGS)
 
-bench: ## Measure the stages of a decision
+bench: ## Measure the stages of a decision, and the control plane on both stores (writes BENCHMARKS.md)
 	@scripts/setup
 	@scripts/wasm
-	cargo bench -p tollgate-benches
+	@cargo build --quiet --release -p tollgate
+	@scripts/bench
 
 lint: ## Check formatting, sources, documentation, scripts and licences
 	cargo fmt --all --check

@@ -66,6 +66,14 @@ impl ControlPlane {
         started
     }
 
+    /// The process, where it is a program of its own.
+    pub fn process(&self) -> Option<u32> {
+        match self {
+            Self::Inside(_) => None,
+            Self::Program(child) => child.id(),
+        }
+    }
+
     /// Stops the program where it stands, or lets it go on: it is there and does not answer.
     ///
     /// # Panics

@@ -246,6 +246,11 @@ impl Cluster {
         self.servers[server].run();
     }
 
+    /// The processes of the servers that run.
+    pub fn processes(&self) -> Vec<u32> {
+        self.servers.iter().filter_map(|server| server.child.as_ref().map(Child::id)).collect()
+    }
+
     /// The address of a database.
     pub fn url(&self, database: &str) -> String {
         let hosts: Vec<String> = self.servers.iter().map(Server::address).collect();
