@@ -80,12 +80,23 @@ impl MongoStore {
 
     /// Waits until nobody works on these users. Always in the same order, so that no two wait for each other.
     async fn turn<'u>(&self, users: impl IntoIterator<Item = &'u UserId>) -> Result<Held<'_>, StoreError> {
-        let places: BTreeSet<u16> = users.into_iter().map(stripe).collect();
+        self.turns(users, []).await
+    }
+
+    /// The same; on `counted` users others of this process alone are waited for. A turn among processes costs two
+    /// round trips each, which is worth it for balances that many want at once, not for a hundred counters.
+    async fn turns<'u>(
+        &self,
+        users: impl IntoIterator<Item = &'u UserId>,
+        counted: impl IntoIterator<Item = &'u UserId>,
+    ) -> Result<Held<'_>, StoreError> {
+        let mut places: BTreeMap<u16, bool> = counted.into_iter().map(|user| (stripe(user), false)).collect();
+        places.extend(users.into_iter().map(|user| (stripe(user), self.is_replicated())));
         let mut held = Vec::with_capacity(places.len());
-        for place in places {
+        for (place, among_processes) in places {
             let Some(stripe) = self.stripes.0.get(usize::from(place)) else { continue };
             let guard = stripe.lock().await;
-            let turn = if self.is_replicated() { turns::wait(&self.database, i32::from(place)).await? } else { None };
+            let turn = if among_processes { turns::wait(&self.database, i32::from(place)).await? } else { None };
             held.push((turn, guard));
         }
         Ok(held)
@@ -162,7 +173,7 @@ impl LedgerStore for MongoStore {
 
     async fn book(&self, batch: &Batch, allowances: &Allowances, stamp: &Stamp) -> Result<BatchReceipt, StoreError> {
         let users = self.users_of(batch.leases.iter().map(|used| &used.id)).await?;
-        let _held = self.turn(users.iter().chain(batch.counts.iter().map(|count| &count.user))).await?;
+        let _held = self.turns(&users, batch.counts.iter().map(|count| &count.user)).await?;
         let (receipt, committed) =
             contended!(transaction!(self, |session| self.work(session, allowances, stamp).book(batch)))?;
         self.tell_given(committed, &receipt.entries).await;

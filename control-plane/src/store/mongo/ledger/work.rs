@@ -1,15 +1,21 @@
 //! One operation of the ledger in its transaction: brings account and reservation to the desk, and writes what it made
 //! of them. It must not know how a transaction is tried again.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
+use futures_util::TryStreamExt as _;
 use mongodb::{
     ClientSession, Collection,
     bson::{Bson, Document, doc},
 };
 
 use super::{
-    super::{MongoStore, audit, bounded, id_of, schema, values::any_id, values::date},
+    super::{
+        MongoStore, audit, bounded,
+        documents::API_KEYS,
+        id_of, schema,
+        values::{any_id, date, id_forms, id_text},
+    },
     documents::{self, number},
 };
 use crate::{
@@ -293,12 +299,8 @@ impl<'w> Work<'w> {
             return receipt.ok_or_else(corrupt);
         }
         self.fetch(batch.leases.iter().map(|used| used.id.clone()).collect()).await?;
-        let mut receipt = BatchReceipt::default();
-        for count in &batch.counts {
-            if !self.count(count).await? {
-                receipt.unknown_users.push(count.user.as_str().to_owned());
-            }
-        }
+        let unknown_users = self.count(&batch.counts).await?;
+        let mut receipt = BatchReceipt { unknown_users, ..BatchReceipt::default() };
         for used in &batch.leases {
             match self.used(used, |desk, one| desk.report(one, used.used)).await? {
                 UseOutcome::Open(_) => {}
@@ -312,31 +314,63 @@ impl<'w> Work<'w> {
         Ok(receipt)
     }
 
-    /// Counts requests; false where there is no such user.
-    async fn count(&mut self, count: &Count) -> Result<bool, StoreError> {
-        self.open(&count.user).await?;
-        if !self.accounts.get(&count.user).is_some_and(Option::is_some) {
-            return Ok(false);
+    /// Counts requests, all of them in as many round trips as one. Gives the users that do not exist.
+    async fn count(&mut self, counts: &[Count]) -> Result<Vec<String>, StoreError> {
+        if counts.is_empty() {
+            return Ok(Vec::new());
         }
-        // What an Envoy's clock says is not believed beyond ours.
-        let seen = count.last_used_at.min(self.stamp.at);
-        let (day, key) = (month::day(seen), count.key.as_ref().map_or("", KeyId::as_str));
-        let id = doc! { "user_id": count.user.as_str(), "day": &day, "key_id": key };
-        let change = doc! {
-            "$inc": { "requests": count.requests, "tokens": count.tokens },
-            "$setOnInsert": { "user_id": count.user.as_str(), "day": &day, "key_id": key },
-        };
-        let daily = self.collection(schema::USAGE_DAILY);
-        let counted = daily.update_one(doc! { "_id": id }, change).upsert(true);
-        bounded(counted.session(&mut *self.session)).await?;
-        if !key.is_empty() {
-            let filter = doc! { "_id": any_id(key), "user_id": any_id(count.user.as_str()) };
-            let later = doc! { "$max": { "last_used_at": date(seen) } };
-            let keys = self.store.api_keys();
-            let update = keys.update_one(filter, later).session(&mut *self.session);
-            bounded(update).await?;
+        let known = self.known_users(counts).await?;
+        let mut unknown = Vec::new();
+        let (mut daily, mut keys) = (Vec::new(), Vec::new());
+        for count in counts {
+            let user = count.user.as_str();
+            if !known.contains(user) {
+                unknown.push(user.to_owned());
+                continue;
+            }
+            // What an Envoy's clock says is not believed beyond ours.
+            let seen = count.last_used_at.min(self.stamp.at);
+            let (day, key) = (month::day(seen), count.key.as_ref().map_or("", KeyId::as_str));
+            let change = doc! {
+                "$inc": { "requests": count.requests, "tokens": count.tokens },
+                "$setOnInsert": { "user_id": user, "day": &day, "key_id": key },
+            };
+            let id = doc! { "user_id": user, "day": &day, "key_id": key };
+            daily.push(doc! { "q": { "_id": id }, "u": change, "upsert": true });
+            if !key.is_empty() {
+                let filter = doc! { "_id": any_id(key), "user_id": any_id(user) };
+                keys.push(doc! { "q": filter, "u": { "$max": { "last_used_at": date(seen) } } });
+            }
         }
-        Ok(true)
+        self.update_all(schema::USAGE_DAILY, daily).await?;
+        self.update_all(API_KEYS, keys).await?;
+        Ok(unknown)
+    }
+
+    /// Ids of those of the counted users that exist.
+    async fn known_users(&mut self, counts: &[Count]) -> Result<BTreeSet<String>, StoreError> {
+        let ids: Vec<Bson> = counts.iter().flat_map(|count| id_forms(count.user.as_str())).collect();
+        let users = self.store.users();
+        let find = users.find(doc! { "_id": { "$in": ids } }).projection(doc! { "_id": 1 });
+        let session = &mut *self.session;
+        let found: Vec<Document> =
+            bounded(async { find.session(&mut *session).await?.stream(session).try_collect().await }).await?;
+        Ok(found.iter().filter_map(|user| id_text(&id_of(user))).collect())
+    }
+
+    /// Several updates of a collection in one round trip.
+    async fn update_all(&mut self, collection: &str, updates: Vec<Document>) -> Result<(), StoreError> {
+        if updates.is_empty() {
+            return Ok(());
+        }
+        let command = doc! { "update": collection, "updates": updates };
+        let run = self.store.database.run_command(command).session(&mut *self.session);
+        let answer = bounded(run).await?;
+        // In a transaction a failed write fails the command; without one it is only told.
+        match answer.get_array("writeErrors") {
+            Ok(errors) if !errors.is_empty() => Err(StoreError::Conflict(Conflict::Id)),
+            _ => Ok(()),
+        }
     }
 
     /// Settles those of these reservations whose time is over still.
