@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::{
     clock::{Clock, SystemClock},
-    config::Config,
+    config::{Config, StoreLocation},
     domain::{Actor, Stamp, ledger::Allowances},
     store::{self, Store, StoreError},
 };
@@ -25,8 +25,16 @@ impl App {
     /// # Errors
     /// [`StoreError`] says why the store cannot be used.
     pub async fn open(config: &Config) -> Result<Self, StoreError> {
-        let app = Self::with(store::open(&config.store).await?, Arc::new(SystemClock));
-        Ok(app.with_allowances(config.allowances))
+        Self::open_at(&config.store, config.allowances).await
+    }
+
+    /// The same, by the two settings that it needs.
+    ///
+    /// # Errors
+    /// [`StoreError`] says why the store cannot be used.
+    pub async fn open_at(store: &StoreLocation, allowances: Allowances) -> Result<Self, StoreError> {
+        let app = Self::with(store::open(store).await?, Arc::new(SystemClock));
+        Ok(app.with_allowances(allowances))
     }
 
     /// Puts given parts together. Until [`Self::acting`] says who acts, it is somebody at the command line.

@@ -15,14 +15,15 @@ use super::{
 /// Values by setting, and what was wrong so far.
 pub(super) struct Binder<'s> {
     source: &'s dyn Source,
-    file: BTreeMap<String, toml::Value>,
+    pub(super) file: BTreeMap<String, toml::Value>,
+    pub(super) path: Option<PathBuf>,
     pub(super) faults: Vec<ConfigFault>,
 }
 
 impl<'s> Binder<'s> {
     /// Reads the file, if there is one. What is wrong with it becomes faults.
     pub(super) fn new(source: &'s dyn Source, path: Option<&Path>) -> Self {
-        let mut binder = Self { source, file: BTreeMap::new(), faults: Vec::new() };
+        let mut binder = Self { source, file: BTreeMap::new(), path: None, faults: Vec::new() };
         let named = path.map(PathBuf::from).or_else(|| source.get(settings::CONFIG_FILE_ENV).map(PathBuf::from));
         if let Some(path) = named {
             match std::fs::read_to_string(&path) {
@@ -46,6 +47,7 @@ impl<'s> Binder<'s> {
             }
         };
         flatten("", table, &mut self.file);
+        self.path = Some(path.to_owned());
         for key in self.file.keys() {
             if !settings::ALL.iter().any(|setting| setting.key == key) {
                 let near = near(key);

@@ -6,6 +6,7 @@ mod fault;
 mod issuers;
 mod mongo_url;
 mod redis;
+mod report;
 mod secret;
 pub mod settings;
 mod sign_in;
@@ -18,12 +19,16 @@ use std::{
 
 use bind::{Binder, truth};
 
-use crate::domain::ledger::{Allowances, MAX_AMOUNT};
+use crate::{
+    clerk::publishable_key,
+    domain::ledger::{Allowances, MAX_AMOUNT},
+};
 
 pub use fault::ConfigFault;
 pub use issuers::{ClerkConfig, ClerkKeys, LegacyConfig};
 pub use mongo_url::MongoUrl;
 pub use redis::{RedisConfig, RedisUrl};
+pub use report::{Origin, Report, Shown};
 pub use secret::Secret;
 pub use sign_in::{AttemptLimit, PasswordCost, SharedAlgorithm, SignInConfig, Signing};
 pub use source::{Environment, Source};
@@ -100,7 +105,24 @@ impl Config {
     /// # Errors
     /// Every fault there is, not only the first.
     pub fn load(source: &dyn Source, file: Option<&Path>) -> Result<Self, Vec<ConfigFault>> {
-        let mut from = Binder::new(source, file);
+        Self::bind(Binder::new(source, file), edge_secret)
+    }
+
+    /// The same for a program that answers nobody: an edge secret that is not set is no fault, and empty.
+    ///
+    /// # Errors
+    /// As [`Self::load`].
+    pub fn load_to_look_at(source: &dyn Source, file: Option<&Path>) -> Result<Self, Vec<ConfigFault>> {
+        Self::bind(Binder::new(source, file), |from| match from.text(&settings::EDGE_SECRET) {
+            None => Some(Secret::new("")),
+            Some(_) => edge_secret(from),
+        })
+    }
+
+    fn bind(
+        mut from: Binder<'_>,
+        edge_secret: impl Fn(&mut Binder<'_>) -> Option<Secret>,
+    ) -> Result<Self, Vec<ConfigFault>> {
         let store = from.parsed(&settings::STORE, StoreLocation::parse);
         let api_listen = from.parsed(&settings::API_LISTEN, address);
         let edge_listen = from.parsed(&settings::EDGE_LISTEN, address);
@@ -147,6 +169,43 @@ impl Config {
                 log_format,
                 log_filter,
             }),
+            _ => Err(from.faults),
+        }
+    }
+}
+
+/// What commands need to know: they work on the store, without a server.
+#[derive(Debug, Clone)]
+pub struct StoreConfig {
+    /// Where users, keys and the feed are kept.
+    pub store: StoreLocation,
+    /// Tokens to which balances are topped up each billing month.
+    pub allowances: Allowances,
+    /// What a new password costs.
+    pub password_cost: PasswordCost,
+    /// Exact claim `iss` of Clerk's tokens, where it is known.
+    pub clerk_issuer: Option<String>,
+}
+
+impl StoreConfig {
+    /// Reads these settings only, from the same places as [`Config::load`]. Others may be missing or faulty.
+    ///
+    /// # Errors
+    /// Every fault of the file as a whole and of these settings.
+    pub fn load(source: &dyn Source, file: Option<&Path>) -> Result<Self, Vec<ConfigFault>> {
+        let mut from = Binder::new(source, file);
+        let store = from.parsed(&settings::STORE, StoreLocation::parse);
+        let allowances = allowances(&mut from);
+        let password_cost = sign_in::password_cost(&mut from);
+        let named = from.text(&settings::CLERK_ISSUER);
+        let clerk_issuer = named.or_else(|| {
+            let key = from.text(&settings::CLERK_PUBLISHABLE_KEY)?;
+            publishable_key::parse(&key).ok().map(|key| key.issuer())
+        });
+        match (store, allowances, password_cost) {
+            (Some(store), Some(allowances), Some(password_cost)) if from.faults.is_empty() => {
+                Ok(Self { store, allowances, password_cost, clerk_issuer })
+            }
             _ => Err(from.faults),
         }
     }

@@ -64,12 +64,36 @@ settings! {
     TRUSTED_HOPS = "trusted_hops", "TOLLGATE_TRUSTED_HOPS", "1", "How many proxies of yours append to x-forwarded-for before the control plane: Envoy alone is 1.";
 }
 
+/// Words in a key that say that its value is a secret. Whoever adds a secret of another name adds its word here.
+const SECRET_WORDS: &[&str] = &["secret", "token", "headers", "private"];
+
+impl Setting {
+    /// Whether the value must never be shown.
+    pub fn is_secret(&self) -> bool {
+        SECRET_WORDS.iter().any(|word| self.key.contains(word))
+    }
+}
+
 /// The environment variable that names the settings file.
 pub const CONFIG_FILE_ENV: &str = "TOLLGATE_CONFIG";
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn secrets_are_known_by_their_keys() {
+        for setting in [EDGE_SECRET, CLERK_SECRET_KEY, LEGACY_SECRET] {
+            assert!(setting.is_secret(), "{}", setting.key);
+        }
+        for setting in ALL {
+            // What calls itself a secret is one, or says whose it is: `legacy.signing`, and public keys.
+            let meaning = setting.meaning.to_ascii_lowercase();
+            let says_so =
+                meaning.starts_with("secret") || meaning.contains("secret key") || meaning.contains("shared secret of");
+            assert!(setting.is_secret() || !says_so, "{}: {}", setting.key, setting.meaning);
+        }
+    }
 
     #[test]
     fn every_key_and_name_is_there_once() {

@@ -128,27 +128,33 @@ pub(super) fn sign_in(from: &mut Binder<'_>, secret: Option<(&str, &Secret)>) ->
     // All of them are read before any may be found missing: every fault is told.
     let access = from.parsed(&settings::ACCESS_LIFETIME, |text| lifetime(text, 24 * 3600));
     let refresh = from.parsed(&settings::REFRESH_LIFETIME, |text| lifetime(text, 400 * 24 * 3600));
-    let memory_kib = from.parsed(&settings::PASSWORD_MEMORY, |text| number(text, 8, 1 << 20));
-    let passes = from.parsed(&settings::PASSWORD_PASSES, |text| number(text, 1, 100));
-    let lanes = from.parsed(&settings::PASSWORD_LANES, |text| number(text, 1, 16));
+    let cost = password_cost(from);
     let password_slots = from.parsed(&settings::PASSWORD_SLOTS, |text| number(text, 1, 256));
     let per_account = from.parsed(&settings::ACCOUNT_ATTEMPTS, attempts);
     let per_address = from.parsed(&settings::ADDRESS_ATTEMPTS, attempts);
     let trusted_hops = from.parsed(&settings::TRUSTED_HOPS, |text| number(text, 1, 16));
-    let cost = PasswordCost { memory_kib: memory_kib?, passes: passes?, lanes: lanes? };
-    if cost.memory_kib < cost.lanes.saturating_mul(8) {
-        from.value(&settings::PASSWORD_MEMORY, "must be at least 8 for each lane (RFC 9106 section 3.1)");
-    }
     Some(SignInConfig {
         signing: signing?,
         access: access?,
         refresh: refresh?,
-        cost,
+        cost: cost?,
         password_slots: usize::try_from(password_slots?).ok()?,
         per_account: per_account?,
         per_address: per_address?,
         trusted_hops: usize::try_from(trusted_hops?).ok()?,
     })
+}
+
+/// Reads what a new password costs.
+pub(super) fn password_cost(from: &mut Binder<'_>) -> Option<PasswordCost> {
+    let memory_kib = from.parsed(&settings::PASSWORD_MEMORY, |text| number(text, 8, 1 << 20));
+    let passes = from.parsed(&settings::PASSWORD_PASSES, |text| number(text, 1, 100));
+    let lanes = from.parsed(&settings::PASSWORD_LANES, |text| number(text, 1, 16));
+    let cost = PasswordCost { memory_kib: memory_kib?, passes: passes?, lanes: lanes? };
+    if cost.memory_kib < cost.lanes.saturating_mul(8) {
+        from.value(&settings::PASSWORD_MEMORY, "must be at least 8 for each lane (RFC 9106 section 3.1)");
+    }
+    Some(cost)
 }
 
 fn number(text: &str, least: u32, most: u32) -> Result<u32, String> {

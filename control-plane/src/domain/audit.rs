@@ -103,6 +103,16 @@ pub fn user(user: &User) -> Value {
     })
 }
 
+/// What the log of changes shows of a user who was taken over from a file: also the balance with which the ledger begins.
+pub fn imported_user(imported: &User) -> Value {
+    let mut shown = user(imported);
+    if let Value::Object(shown) = &mut shown {
+        shown.insert("tokens_remaining".to_owned(), imported.tokens_remaining.into());
+        shown.insert("tokens_used".to_owned(), imported.tokens_used.into());
+    }
+    shown
+}
+
 /// What the log of changes shows of a key.
 pub fn key(key: &ApiKey) -> Value {
     json!({

@@ -4,6 +4,7 @@ mod api_key;
 pub mod audit;
 mod change;
 mod email;
+mod imported;
 pub mod ledger;
 mod page;
 mod rate;
@@ -15,6 +16,7 @@ pub use api_key::{ApiKey, KeyFilter, KeyId, KeyStanding, MAX_NAME_CHARS, MAX_SCO
 pub use audit::{Actor, AuditEntry, Stamp};
 pub use change::{FeedEntry, Happening};
 pub use email::Email;
+pub use imported::ImportedUser;
 pub use page::PageKey;
 pub use rate::{Rate, RateFault};
 pub use session::{Presented, Session, SessionId, TokenHash};

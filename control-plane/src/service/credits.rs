@@ -16,7 +16,7 @@ use crate::{
         },
     },
     metrics::Metrics,
-    store::{Conflict, StoreError},
+    store::{AuditFilter, Conflict, StoreError},
 };
 
 /// Longest idempotency key that somebody may choose, in characters.
@@ -185,6 +185,42 @@ pub async fn tally(app: &App, user: &UserId) -> Result<(Tally, Account, Vec<Rese
     let mut tally = Tally::default();
     entries.iter().rev().for_each(|entry| tally.add(entry));
     Ok((tally, account, open))
+}
+
+/// With what an account began, as the log of changes has it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Opening {
+    /// Tokens left, where the log says.
+    pub balance: Option<i64>,
+    /// Tokens used before.
+    pub used: i64,
+}
+
+/// With what the account of a user began; `None` where another program made it.
+///
+/// # Errors
+/// The store fails.
+pub async fn opening(app: &App, user: &UserId) -> Result<Option<Opening>, ServiceError> {
+    let filter = AuditFilter { subject: Some(user.as_str().to_owned()), actor: None };
+    let (mut after, mut opening): (Option<String>, _) = (None, None);
+    loop {
+        let page = app.store.audit(&filter, after.as_deref(), PAGE).await?;
+        for (_, entry) in &page {
+            let number = |name: &str| entry.after.as_ref().and_then(|after| after.get(name)?.as_i64());
+            match entry.action.as_str() {
+                "user.created" => opening = Some(Opening { balance: None, used: 0 }),
+                "user.imported" => {
+                    let used = number("tokens_used").unwrap_or(0);
+                    opening = Some(Opening { balance: number("tokens_remaining"), used });
+                }
+                _ => {}
+            }
+        }
+        if page.len() < PAGE {
+            return Ok(opening);
+        }
+        after = page.last().map(|(name, _)| name.clone());
+    }
 }
 
 /// Settles reservations whose time is over, and forgets old batches, for as long as it is not stopped.

@@ -39,10 +39,10 @@ pub struct NewKey {
 }
 
 /// What [`check`] has found to be good.
-struct Checked {
-    name: String,
-    scopes: Vec<Scope>,
-    rate: Option<Rate>,
+pub(super) struct Checked {
+    pub(super) name: String,
+    pub(super) scopes: Vec<Scope>,
+    pub(super) rate: Option<Rate>,
 }
 
 /// A key that was issued: the only moment at which the plain key is there.
@@ -232,6 +232,22 @@ fn generate() -> Result<PlainKey, ServiceError> {
 
 fn check(new: &NewKey, now: Timestamp) -> Result<Checked, Vec<InputFault>> {
     let mut faults = Vec::new();
+    if new.expires_at.is_some_and(|end| end <= now || end > now.plus_seconds(MAX_LIFE_SECONDS)) {
+        faults.push(InputFault { field: "expires_at", problem: "must be in the future, within ten years" });
+    }
+    match check_lasting(new) {
+        Ok(checked) if faults.is_empty() => Ok(checked),
+        Ok(_) => Err(faults),
+        Err(others) => {
+            faults.extend(others);
+            Err(faults)
+        }
+    }
+}
+
+/// All but the expiry, which may be over for a key that is taken over.
+pub(super) fn check_lasting(new: &NewKey) -> Result<Checked, Vec<InputFault>> {
+    let mut faults = Vec::new();
     let mut fault = |field, problem| faults.push(InputFault { field, problem });
     let name = new.name.trim();
     if name.is_empty() || name.chars().count() > MAX_NAME_CHARS || name.chars().any(char::is_control) {
@@ -246,9 +262,6 @@ fn check(new: &NewKey, now: Timestamp) -> Result<Checked, Vec<InputFault>> {
             "scopes",
             "must each have 1 to 64 printable ASCII characters without spaces, commas, quotes, backslashes",
         );
-    }
-    if new.expires_at.is_some_and(|end| end <= now || end > now.plus_seconds(MAX_LIFE_SECONDS)) {
-        fault("expires_at", "must be in the future, within ten years");
     }
     let rate = match new.rate.as_deref().map(str::parse::<Rate>).transpose() {
         Ok(rate) => rate,

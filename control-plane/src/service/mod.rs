@@ -13,6 +13,7 @@ pub mod resolve;
 pub mod seen;
 pub mod sessions;
 pub mod sign_in;
+pub mod transfer;
 pub mod users;
 
 pub use error::{InputFault, ServiceError};

@@ -2,6 +2,7 @@
 //! way (the suite of `tests/tests/stores` holds them to it). A store must not know HTTP, a service's rules or the time.
 
 mod error;
+mod import;
 mod ledger;
 pub mod mongo;
 mod sessions;
@@ -15,6 +16,7 @@ use tollgate_protocol::{Cursor, KeyHash};
 use zeroize::Zeroizing;
 
 pub use error::{Cause, Conflict, StoreError};
+pub use import::{ImportStore, Imported};
 pub use ledger::LedgerStore;
 pub use sessions::{RevocationStore, SessionStore};
 
@@ -28,12 +30,20 @@ use crate::{
 
 /// Everything a store does.
 pub trait Store:
-    UserStore + KeyStore + FeedStore + KeySetStore + AuditStore + LedgerStore + SessionStore + RevocationStore
+    UserStore + KeyStore + FeedStore + KeySetStore + AuditStore + LedgerStore + SessionStore + RevocationStore + ImportStore
 {
 }
 
 impl<T> Store for T where
-    T: UserStore + KeyStore + FeedStore + KeySetStore + AuditStore + LedgerStore + SessionStore + RevocationStore
+    T: UserStore
+        + KeyStore
+        + FeedStore
+        + KeySetStore
+        + AuditStore
+        + LedgerStore
+        + SessionStore
+        + RevocationStore
+        + ImportStore
 {
 }
 

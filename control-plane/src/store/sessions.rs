@@ -50,6 +50,9 @@ pub trait SessionStore: Send + Sync {
         stamp: &Stamp,
     ) -> Result<bool, StoreError>;
 
+    /// Keeps the hash of another password. [`StoreError::NotFound`] where there is no such user.
+    async fn set_password(&self, user: &UserId, hash: &Secret, stamp: &Stamp) -> Result<(), StoreError>;
+
     /// Notes when users were last there, where that is later than what is known. Edges do not hear of it.
     async fn note_seen(&self, users: &[(UserId, Timestamp)]) -> Result<(), StoreError>;
 

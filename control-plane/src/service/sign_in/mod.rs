@@ -13,15 +13,15 @@ use tokio::time::Instant;
 use tollgate_protocol::{Revocation, Revoked, issuer::Jwk};
 
 pub use attempts::{Counters, InMemory};
-pub use passwords::{PasswordFault, Passwords, Verdict, hash as hash_password};
 pub use replicated::Replicated;
+pub use passwords::{PasswordFault, Passwords, Verdict, hash as hash_password, is_hash};
 pub use signing::{OwnKeys, rotate};
 
 use self::tokens::{Claims, RefreshToken, TokenSigner};
-use super::ServiceError;
+use super::{InputFault, ServiceError};
 use crate::{
     app::App,
-    config::{AttemptLimit, LegacyConfig, Secret, SignInConfig, Signing},
+    config::{AttemptLimit, LegacyConfig, PasswordCost, Secret, SignInConfig, Signing},
     domain::{Actor, Email, Presented, Session, SessionId, Timestamp, User, UserId},
     random::{self, NoRandomness},
     store::{Conflict, StoreError},
@@ -34,6 +34,10 @@ const FAILURE_TIME: Duration = Duration::from_millis(500);
 const GOOD_LOGINS_FACTOR: u32 = 10;
 /// Most sessions of one user; a further one ends that which was not used for the longest time.
 const MAX_SESSIONS: usize = 50;
+/// Shortest password that is set, in bytes (NIST SP 800-63B section 5.1.1.2).
+const MIN_PASSWORD: usize = 8;
+/// Longest password that is set, in bytes.
+const MAX_PASSWORD: usize = 1024;
 /// How often a refresh that lost a race is tried again.
 const TURNS: usize = 4;
 /// How much longer than its tokens a revocation holds, in seconds: what edges forgive about clocks, and some.
@@ -339,6 +343,25 @@ pub async fn sign_out(app: &App, user: &UserId) -> Result<(), ServiceError> {
         Err(StoreError::NotFound) => Err(ServiceError::NotFound),
         other => Ok(other?),
     }
+}
+
+/// Gives a user another password, and signs them out everywhere: whoever knew the former one is out, too.
+///
+/// # Errors
+/// [`ServiceError::Invalid`], [`ServiceError::NotFound`], or the store fails.
+pub async fn set_password(app: &App, user: &UserId, cost: PasswordCost, password: &Secret) -> Result<(), SignInFault> {
+    if !(MIN_PASSWORD..=MAX_PASSWORD).contains(&password.expose().len()) {
+        let problem = "must have 8 to 1024 bytes";
+        return Err(ServiceError::Invalid(vec![InputFault { field: "password", problem }]).into());
+    }
+    let plain = password.clone();
+    let hashing = tokio::task::spawn_blocking(move || hash_password(cost, plain.expose().as_bytes()));
+    let hash = Secret::new(hashing.await.map_err(|error| PasswordFault::Hash(error.to_string()))??);
+    match app.store.set_password(user, &hash, &app.stamp()).await {
+        Err(StoreError::NotFound) => return Err(ServiceError::NotFound.into()),
+        other => other?,
+    }
+    Ok(sign_out(app, user).await?)
 }
 
 /// Those whose address is not known count together.

@@ -170,6 +170,11 @@ fn cost(text: &str) -> Option<PasswordCost> {
     (parts.next().is_none() && fine).then_some(cost)
 }
 
+/// Whether a text is a hash that [`Passwords`] can look at: bcrypt or Argon2, not dearer than we are ready to pay.
+pub fn is_hash(text: &str) -> bool {
+    Kept::read(text).is_some()
+}
+
 fn params(cost: PasswordCost, length: usize) -> Result<Params, PasswordFault> {
     Params::new(cost.memory_kib, cost.passes, cost.lanes, Some(length))
         .map_err(|error| PasswordFault::Hash(error.to_string()))

@@ -22,6 +22,25 @@ pub(super) async fn write(
     session: &mut ClientSession,
     entry: &AuditEntry,
 ) -> Result<(), StoreError> {
+    let entries = store.database.collection::<Document>(schema::AUDIT);
+    bounded(entries.insert_one(document(entry)).session(session)).await.map(drop)
+}
+
+/// Writes several entries, if there are any.
+pub(super) async fn write_all(
+    store: &MongoStore,
+    session: &mut ClientSession,
+    all: &[AuditEntry],
+) -> Result<(), StoreError> {
+    if all.is_empty() {
+        return Ok(());
+    }
+    let entries = store.database.collection::<Document>(schema::AUDIT);
+    let all: Vec<Document> = all.iter().map(document).collect();
+    bounded(entries.insert_many(all).session(session)).await.map(drop)
+}
+
+fn document(entry: &AuditEntry) -> Document {
     let mut document = doc! {
         "_id": ObjectId::new(),
         "at": date(entry.at),
@@ -37,8 +56,7 @@ pub(super) async fn write(
     if let Some(request) = &entry.request_id {
         document.insert("request_id", request);
     }
-    let entries = store.database.collection::<Document>(schema::AUDIT);
-    bounded(entries.insert_one(document).session(session)).await.map(drop)
+    document
 }
 
 /// What names an entry: its time and its id, by which entries are in order.

@@ -6,6 +6,7 @@
 mod audit;
 mod documents;
 mod feed;
+mod import;
 mod key_sets;
 mod keys;
 mod ledger;
@@ -264,6 +265,10 @@ fn duplicate(error: &DriverError) -> Option<Conflict> {
     let message = match &*error.kind {
         ErrorKind::Command(command) if command.code == schema::DUPLICATE_KEY => &command.message,
         ErrorKind::Write(WriteFailure::WriteError(write)) if write.code == schema::DUPLICATE_KEY => &write.message,
+        ErrorKind::InsertMany(many) => {
+            let mut writes = many.write_errors.iter().flatten();
+            &writes.find(|write| write.code == schema::DUPLICATE_KEY)?.message
+        }
         _ => return None,
     };
     let (_, key) = message.split_once("dup key: {")?;

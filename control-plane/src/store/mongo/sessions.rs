@@ -144,6 +144,21 @@ impl MongoStore {
         audit::write(self, session, &stamp.entry("password.upgraded", user.as_str(), None, None)).await?;
         Ok(true)
     }
+
+    async fn set_once(
+        &self,
+        session: &mut ClientSession,
+        user: &UserId,
+        hash: &Secret,
+        stamp: &Stamp,
+    ) -> Result<(), StoreError> {
+        let wanted = doc! { "_id": any_id(user.as_str()) };
+        let set = doc! { "$set": { "password_hash": hash.expose(), "updated_at": date(stamp.at) } };
+        if bounded(self.users().update_one(wanted, set).session(&mut *session)).await?.matched_count == 0 {
+            return Err(StoreError::NotFound);
+        }
+        audit::write(self, session, &stamp.entry("password.set", user.as_str(), None, None)).await
+    }
 }
 
 #[async_trait]
@@ -204,6 +219,10 @@ impl SessionStore for MongoStore {
     ) -> Result<bool, StoreError> {
         let (upgraded, _) = transaction!(self, |client| self.upgrade_once(client, user, seen, hash, stamp))?;
         Ok(upgraded)
+    }
+
+    async fn set_password(&self, user: &UserId, hash: &Secret, stamp: &Stamp) -> Result<(), StoreError> {
+        transaction!(self, |client| self.set_once(client, user, hash, stamp)).map(drop)
     }
 
     async fn note_seen(&self, users: &[(UserId, Timestamp)]) -> Result<(), StoreError> {

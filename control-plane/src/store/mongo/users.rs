@@ -135,7 +135,7 @@ impl MongoStore {
 
     /// Two transactions that take the role from two administrators see each other still there. So both write one
     /// document, and the later one begins anew.
-    async fn another_admin(&self, session: &mut ClientSession, id: &Bson) -> Result<(), StoreError> {
+    pub(super) async fn another_admin(&self, session: &mut ClientSession, id: &Bson) -> Result<(), StoreError> {
         let guard = meta(&self.database);
         let touch = guard.update_one(doc! { "_id": "admins" }, doc! { "$inc": { "removals": 1 } }).upsert(true);
         bounded(touch.session(&mut *session)).await?;

@@ -6,9 +6,6 @@ use serde_json::{Map, Number, Value};
 
 use crate::{domain::Timestamp, store::StoreError};
 
-/// Numbers from here on are milliseconds: as seconds they would be after the year 5000.
-const MILLIS_FROM: f64 = 100_000_000_000.0;
-
 /// Members of one document, taken out one after the other; what is left is unknown.
 #[derive(Debug)]
 pub(super) struct Members<'c> {
@@ -131,22 +128,13 @@ fn moment(value: &Bson) -> Option<Timestamp> {
     let number = match value {
         Bson::DateTime(date) => return Some(Timestamp::from_millis(date.timestamp_millis())),
         Bson::Timestamp(time) => return Some(Timestamp::from_seconds(i64::from(time.time))),
-        Bson::String(text) => return moment_of_text(text),
+        Bson::String(text) => return Timestamp::from_text(text),
         Bson::Int32(number) => f64::from(*number),
         Bson::Int64(number) => *number as f64,
         Bson::Double(number) => *number,
         _ => return None,
     };
-    let millis = if number.abs() < MILLIS_FROM { number * 1000.0 } else { number };
-    // Far outside any calendar: somebody's mistake, not a moment.
-    (millis.is_finite() && millis.abs() < 1e15).then(|| Timestamp::from_millis(millis as i64))
-}
-
-/// RFC 3339, also with a space for the T and without an offset, as Python writes dates that know no zone: UTC.
-fn moment_of_text(text: &str) -> Option<Timestamp> {
-    let read = |text: &str| text.parse::<jiff::Timestamp>().ok();
-    let moment = read(text).or_else(|| read(&format!("{text}Z")))?;
-    Some(Timestamp::from_millis(moment.as_millisecond()))
+    Timestamp::from_number(number)
 }
 
 /// A moment as we write it.

@@ -16,7 +16,7 @@ fn select(connection: &Connection, user: &UserId, key: &KeyId) -> Result<Option<
     statement.query_row([user.as_str(), key.as_str()], rows::key).optional().map_err(fault)
 }
 
-fn insert(transaction: &Transaction<'_>, key: &ApiKey) -> Result<(), StoreError> {
+pub(super) fn insert(transaction: &Transaction<'_>, key: &ApiKey) -> Result<(), StoreError> {
     let inserted = transaction.execute(
         "INSERT INTO api_keys (id, user_id, name, hash, last_four, scopes, created_at, expires_at, revoked_at,
             last_used_at, prefix, rate) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",

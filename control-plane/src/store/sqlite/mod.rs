@@ -4,6 +4,7 @@
 
 mod audit;
 mod feed;
+mod import;
 mod key_sets;
 mod keys;
 mod ledger;

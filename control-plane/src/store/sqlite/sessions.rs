@@ -194,6 +194,23 @@ impl SessionStore for SqliteStore {
         .await
     }
 
+    async fn set_password(&self, user: &UserId, hash: &Secret, stamp: &Stamp) -> Result<(), StoreError> {
+        let (user, hash, stamp) = (user.clone(), hash.clone(), stamp.clone());
+        self.write(move |transaction| {
+            let changed = transaction
+                .execute(
+                    "UPDATE users SET password_hash = ?2, updated_at = ?3 WHERE id = ?1",
+                    params![user.as_str(), hash.expose(), stamp.at.millis()],
+                )
+                .map_err(fault)?;
+            if changed == 0 {
+                return Err(StoreError::NotFound);
+            }
+            audit::write(transaction, &stamp.entry("password.set", user.as_str(), None, None))
+        })
+        .await
+    }
+
     async fn note_seen(&self, users: &[(UserId, Timestamp)]) -> Result<(), StoreError> {
         let users = users.to_vec();
         self.write(move |transaction| {

@@ -20,7 +20,7 @@ pub(super) fn select(connection: &Connection, condition: &str, values: &[&str]) 
     statement.query_row(rusqlite::params_from_iter(values), rows::user).optional().map_err(fault)
 }
 
-fn conflict(error: rusqlite::Error) -> StoreError {
+pub(super) fn conflict(error: rusqlite::Error) -> StoreError {
     match rows::violated(&error) {
         Some("users.id") => StoreError::Conflict(Conflict::Id),
         Some("users.email") => StoreError::Conflict(Conflict::Email),
@@ -29,7 +29,7 @@ fn conflict(error: rusqlite::Error) -> StoreError {
     }
 }
 
-fn insert(transaction: &Transaction<'_>, user: &User) -> Result<(), StoreError> {
+pub(super) fn insert(transaction: &Transaction<'_>, user: &User) -> Result<(), StoreError> {
     let sql = format!(
         "INSERT INTO users ({}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18,
             ?19, ?20, ?21, ?22, ?23, ?24, ?25)",
@@ -181,13 +181,13 @@ impl UserStore for SqliteStore {
 }
 
 /// How many others can act as an administrator. There is one writer, so nobody else changes that meanwhile.
-fn other_admins(connection: &Connection, id: &UserId) -> Result<i64, StoreError> {
+pub(super) fn other_admins(connection: &Connection, id: &UserId) -> Result<i64, StoreError> {
     let sql = "SELECT count(*) FROM users WHERE role = 'admin' AND is_active = 1 AND id <> ?1";
     connection.query_row(sql, [id.as_str()], |row| row.get(0)).map_err(fault)
 }
 
 /// Writes what a [`UserPatch`] may have changed.
-fn update(transaction: &Transaction<'_>, user: &User) -> Result<(), StoreError> {
+pub(super) fn update(transaction: &Transaction<'_>, user: &User) -> Result<(), StoreError> {
     let changed = transaction.execute(
         "UPDATE users SET name = ?2, role = ?3, is_active = ?4, subscription = ?5, monthly_limit = ?6, bio = ?7,
             website = ?8, profile_image = ?9, social_links = ?10, updated_at = ?11 WHERE id = ?1",
