@@ -76,6 +76,8 @@ impl Output {
     fn print(self, table: &Table) -> Result<(), CliFault> {
         let mut out = io::stdout().lock();
         for line in table.lines() {
+            // Without borders a cell's padding stands at the edge.
+            let line = if self.is_terminal { &line } else { line.strip_prefix(' ').unwrap_or(&line) };
             writeln!(out, "{}", line.trim_end())?;
         }
         Ok(())
