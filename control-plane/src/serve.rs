@@ -177,7 +177,8 @@ async fn bind(address: SocketAddr, setting: &settings::Setting) -> Result<(TcpLi
     Ok((listener, bound))
 }
 
-fn issuers(config: &Config, own_keys: &[Jwk]) -> Vec<Issuer> {
+/// Whose tokens edges believe. `own_keys`: keys of our own with which the older sign-in signs.
+pub(crate) fn issuers(config: &Config, own_keys: &[Jwk]) -> Vec<Issuer> {
     let legacy = config.legacy.iter().map(|legacy| legacy_issuer(legacy, own_keys));
     config.clerk.iter().map(clerk_issuer).chain(legacy).collect()
 }

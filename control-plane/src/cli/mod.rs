@@ -4,11 +4,13 @@
 mod ask;
 mod completion;
 mod config;
+mod explain;
 mod export;
 mod fault;
 mod import;
 mod keys;
 mod output;
+mod policy;
 mod serve;
 mod store;
 mod tokens;
@@ -78,6 +80,11 @@ enum Command {
     Export(export::Command),
     /// Every setting: its value, where it comes from, and what is wrong. Secrets are hidden.
     Config,
+    /// The rules for routes.
+    #[command(subcommand)]
+    Policy(policy::Command),
+    /// Decide one request as the filter does, and say each step.
+    Explain(Box<explain::Args>),
     /// Print what completes this command line in a shell.
     Completion(completion::Args),
 }
@@ -101,6 +108,8 @@ pub async fn run(cli: Cli) -> ExitCode {
         Command::Import(command) => import::run(&scene, command).await,
         Command::Export(command) => export::run(&scene, command).await,
         Command::Config => config::run(&scene, &Environment),
+        Command::Policy(command) => policy::run(&scene, &command),
+        Command::Explain(args) => explain::run(&scene, &args).await,
         Command::Completion(args) => completion::run(&scene, &args),
     };
     match outcome {

@@ -92,10 +92,12 @@ pub(super) fn clean(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { c.escape_default().to_string() } else { c.to_string() }).collect()
 }
 
-/// A message for people, beside the output.
+/// A message for people, of one or more lines, beside the output.
 pub(super) fn note(text: &str) {
-    // Not `eprintln!`: it panics where nobody reads.
-    let _ = writeln!(io::stderr(), "{}", clean(text));
+    for line in text.lines() {
+        // Not `eprintln!`: it panics where nobody reads.
+        let _ = writeln!(io::stderr(), "{}", clean(line));
+    }
 }
 
 #[cfg(test)]

@@ -141,7 +141,7 @@ fn new_user(app: &App, claims: &ClerkClaims<'_>) -> Result<User, ServiceError> {
     Ok(user)
 }
 
-fn identity(user: User, key: Option<ApiKey>) -> Identity {
+pub(super) fn identity(user: User, key: Option<ApiKey>) -> Identity {
     let tokens_not_before = user.tokens_not_before();
     Identity {
         tokens_not_before,

@@ -28,7 +28,6 @@ impl<R: BufRead> Lines<R> {
     ///
     /// # Errors
     /// The file cannot be read.
-    #[expect(clippy::type_complexity, reason = "read at one place")]
     pub fn next_line(&mut self) -> io::Result<Option<(u64, Result<String, &'static str>)>> {
         loop {
             let mut line = Vec::new();

@@ -1,0 +1,239 @@
+//! `tollgate explain`: one request, decided by the filter's own core with the settings and the store of this control plane,
+//! and each step with what was compared. A credential is never printed, nobody is made or linked, no network is asked.
+
+mod credential;
+mod filter;
+
+use clap::Args as ClapArgs;
+use serde_json::json;
+use tollgate_core::{
+    extract::{Credential, extract},
+    request::{Field, RequestView},
+};
+use tollgate_protocol::{
+    edge::{Outcome, Settings},
+    headers,
+    policy::Policy,
+};
+
+use super::{
+    Scene, ask,
+    fault::CliFault,
+    policy::{Winner, asks, decides, named, winner},
+};
+use crate::{
+    app::App,
+    config::{Config, Environment, Secret, Source as _},
+    serve,
+    service::{
+        policy,
+        policy_file::PolicyFile,
+        sign_in::{InMemory, SignIn},
+    },
+};
+
+/// The request to explain.
+#[derive(Debug, ClapArgs)]
+#[command(
+    after_help = "A credential is read from stdin (-) or from the environment (env:NAME): on a command line everybody on the machine \
+can see it.\n\n  echo \"$TOKEN\" | tollgate explain --path /api/hello --bearer -\n  tollgate explain --path /api/hello --api-key env:API_KEY"
+)]
+pub(super) struct Args {
+    /// Path, with its query if it has one
+    #[arg(long)]
+    path: String,
+    /// HTTP method
+    #[arg(long, default_value = "GET")]
+    method: String,
+    /// What stands in Authorization after "Bearer": - or env:NAME
+    #[arg(long, value_name = "WHERE", group = "credential")]
+    bearer: Option<String>,
+    /// What stands in X-API-Key: - or env:NAME
+    #[arg(long, value_name = "WHERE", group = "credential")]
+    api_key: Option<String>,
+    /// What stands in Clerk's cookie __session: - or env:NAME
+    #[arg(long, value_name = "WHERE", group = "credential")]
+    session_cookie: Option<String>,
+    /// Rules, instead of the file that the settings name
+    #[arg(long, value_name = "FILE")]
+    policy: Option<std::path::PathBuf>,
+}
+
+/// The steps so far.
+#[derive(Debug, Default)]
+pub(super) struct Steps(Vec<(&'static str, String)>);
+
+impl Steps {
+    /// Notes a step.
+    pub(super) fn say(&mut self, step: &'static str, said: impl Into<String>) {
+        self.0.push((step, said.into()));
+    }
+}
+
+/// Runs it.
+///
+/// # Errors
+/// [`CliFault`]. A request that would be refused is no failure of this command.
+pub(super) async fn run(scene: &Scene, args: &Args) -> Result<(), CliFault> {
+    let mut config =
+        Config::load_to_look_at(&Environment, scene.shared.config.as_deref()).map_err(CliFault::Settings)?;
+    if args.policy.is_some() {
+        config.policy_file.clone_from(&args.policy);
+    }
+    let app = App::open(&config).await?;
+    let settings = settings(&app, &config).await?;
+    let presented = Presented::read(args)?;
+    let mut steps = Steps::default();
+    let verdict = explain(&app, &settings, args, &presented, &mut steps).await?;
+    let document: Vec<_> = steps.0.iter().map(|(step, said)| json!({ "step": step, "said": said })).collect();
+    let document = json!({
+        "request": { "method": args.method, "path": args.path }, "steps": document,
+        "allowed": verdict.code.is_none(), "status": verdict.code.map(|code| code.status()),
+        "code": verdict.code.map(|code| code.as_str()), "user_id": verdict.user, "headers": verdict.headers,
+    });
+    let mut facts: Vec<(&str, String)> = vec![("request", format!("{} {}", args.method, args.path))];
+    facts.extend(steps.0.iter().map(|(step, said)| (*step, said.clone())));
+    facts.push(("verdict", verdict.sentence()));
+    scene.out.facts(&document, &facts)
+}
+
+/// What an edge of this control plane would have been told, but for keys that are not fetched yet.
+async fn settings(app: &App, config: &Config) -> Result<Settings, CliFault> {
+    let policy = match config.policy_file.clone().map(PolicyFile::open).transpose() {
+        Ok(Some((_, policy))) => policy,
+        Ok(None) => policy::built_in(),
+        Err(fault) => return Err(CliFault::Refused(fault.to_string())),
+    };
+    let sign_in = SignIn::load(app, config.legacy.as_ref(), std::sync::Arc::new(InMemory::default())).await?;
+    let own_keys = sign_in.as_ref().map(|sign_in| sign_in.public_keys(app.clock.now())).unwrap_or_default();
+    let mut issuers = serve::issuers(config, &own_keys);
+    for issuer in issuers.iter_mut().filter(|issuer| issuer.keys.is_empty()) {
+        let Some(name) = &issuer.issuer else { continue };
+        if let Some(kept) = app.store.key_set(name).await? {
+            issuer.keys = serde_json::from_str(&kept.document).unwrap_or_default();
+        }
+    }
+    let accept_imported_keys = config.accept_imported_keys;
+    Ok(Settings { issuers, policy, accept_imported_keys, assertion: None })
+}
+
+/// What the request carries.
+#[derive(Debug, Default)]
+struct Presented {
+    bearer: Option<Secret>,
+    api_key: Option<Secret>,
+    cookie: Option<Secret>,
+}
+
+impl Presented {
+    fn read(args: &Args) -> Result<Self, CliFault> {
+        let read = |place: &Option<String>| place.as_deref().map(secret).transpose();
+        let bearer = read(&args.bearer)?.map(|token| Secret::new(format!("Bearer {}", token.expose())));
+        let cookie = read(&args.session_cookie)?.map(|token| Secret::new(format!("__session={}", token.expose())));
+        Ok(Self { bearer, api_key: read(&args.api_key)?, cookie })
+    }
+
+    fn view<'a>(&'a self, args: &'a Args) -> RequestView<'a> {
+        fn field(secret: &Option<Secret>) -> Field<'_> {
+            secret.as_ref().map_or(Field::Absent, |secret| Field::One(secret.expose().as_bytes()))
+        }
+        RequestView {
+            method: args.method.as_bytes(),
+            path: args.path.as_bytes(),
+            api_key: field(&self.api_key),
+            authorization: field(&self.bearer),
+            cookies: self.cookie.iter().map(|cookie| cookie.expose().as_bytes()).collect(),
+            ..RequestView::default()
+        }
+    }
+}
+
+fn secret(place: &str) -> Result<Secret, CliFault> {
+    if place == "-" {
+        return ask::secret_from_stdin();
+    }
+    let usage = |problem: &str| CliFault::Usage(problem.to_owned());
+    let name = place.strip_prefix("env:").ok_or_else(|| {
+        usage("a credential is read from stdin (-) or from the environment (env:NAME), never from the command line")
+    })?;
+    Environment.get(name).map(Secret::new).ok_or_else(|| usage(&format!("{name} is not set in the environment")))
+}
+
+async fn explain(
+    app: &App,
+    settings: &Settings,
+    args: &Args,
+    presented: &Presented,
+    steps: &mut Steps,
+) -> Result<filter::Verdict, CliFault> {
+    let request = presented.view(args);
+    let wanted = route(&settings.policy, args, steps)?;
+    let mut filter = filter::Filter::new(app, settings).await?;
+    if let Some(session_cookie) = wanted {
+        match extract(&request, session_cookie) {
+            Ok(Some(Credential::ApiKey(key))) => credential::api_key(app, settings, key, steps).await?,
+            Ok(Some(Credential::Token(token, source))) => {
+                credential::token(settings, token, source, app.clock.now(), steps)?;
+            }
+            Ok(None) if presented.cookie.is_some() => {
+                steps.say("credential", "none: this route does not look at the cookie")
+            }
+            Ok(None) => steps.say("credential", "none"),
+            Err(fault) => steps.say("credential", fault.to_string()),
+        }
+    }
+    let (verdict, person) = filter.decide(app, &request).await?;
+    if let Some(person) = person {
+        let how = match &person {
+            crate::service::foresee::Foreseen::Is(_) => "",
+            crate::service::foresee::Foreseen::WouldLink(_) => {
+                " (found by the address; would be linked to the Clerk user)"
+            }
+            crate::service::foresee::Foreseen::WouldMake(_) => " (not there yet; would be made)",
+        };
+        match &person.answer().outcome {
+            Outcome::Identity(identity) => {
+                let active = if identity.is_active { "active" } else { "not active" };
+                let subscription = identity.subscription.as_deref().unwrap_or("none");
+                let mut said =
+                    format!("{}, role {}, {active}, subscription {subscription}{how}", identity.user_id, identity.role);
+                if let Some(seconds) = identity.tokens_not_before {
+                    said.push_str(&format!(
+                        "; tokens from before {} are refused (sign-out)",
+                        credential::time(seconds)
+                    ));
+                }
+                steps.say("user", said);
+            }
+            Outcome::Refused(code) => steps.say("user", format!("none: {}", code.title())),
+        }
+    }
+    Ok(verdict)
+}
+
+/// The steps up to the route. Gives whether its cookie counts; `None` where no credential is looked at.
+fn route(policy: &Policy, args: &Args, steps: &mut Steps) -> Result<Option<bool>, CliFault> {
+    let (found, others) =
+        winner(policy, &args.method, &args.path).map_err(|faults| CliFault::Refused(faults.join("; ")))?;
+    let (name, said) = decides(policy, &found);
+    let wider = match others.first() {
+        Some(next) => format!(" (narrower than {})", named(policy, *next)),
+        None => String::new(),
+    };
+    steps.say("route", format!("{name}{wider}"));
+    steps.say("asks", said);
+    Ok(match found {
+        Winner::Ambiguous | Winner::Denied => None,
+        Winner::Fallback => Some(false),
+        Winner::Route(place) => {
+            let route = policy.routes.get(place);
+            let is_open = route.is_none_or(|route| asks(route).starts_with("open"));
+            route.filter(|_| !is_open).map(|route| route.session_cookie)
+        }
+    })
+}
+
+/// Names of the headers that a plan sets.
+fn header_names(plan: &tollgate_core::respond::HeaderPlan) -> Vec<String> {
+    plan.set.iter().map(|(name, _)| (*name).to_owned()).filter(|name| headers::is_reserved(name.as_bytes())).collect()
+}

@@ -1,0 +1,209 @@
+//! `tollgate policy check`: every fault of a file of rules with its place, and which route decides about a request. The
+//! decision is the filter's own.
+
+use std::path::PathBuf;
+
+use clap::Subcommand;
+use serde_json::json;
+use tollgate_core::policy::{CompiledPolicy, unambiguous};
+use tollgate_protocol::policy::{Auth, Fallback, Policy, Route};
+
+use super::{Scene, fault::CliFault, output::note};
+use crate::service::{policy, policy_place::locate};
+
+/// What to do with rules.
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// List every fault of a file of rules with its line and column; say which route decides about a path.
+    Check {
+        /// The file
+        file: PathBuf,
+        /// Say which route decides about this path
+        #[arg(long)]
+        path: Option<String>,
+        /// With this HTTP method
+        #[arg(long, default_value = "GET")]
+        method: String,
+    },
+}
+
+/// What the rules say about one path.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Winner {
+    /// The path can be read in more than one way: it is refused before any rule.
+    Ambiguous,
+    /// No route names it, and the default is to deny.
+    Denied,
+    /// No route names it, and the default is to ask for a credential.
+    Fallback,
+    /// This route, by its place in the file.
+    Route(usize),
+}
+
+/// Which route decides, and which others would, the narrowest first.
+///
+/// # Errors
+/// What the filter would refuse about the rules.
+pub(super) fn winner(policy: &Policy, method: &str, path: &str) -> Result<(Winner, Vec<usize>), Vec<String>> {
+    // Each route carries its place where its audience stands: so the filter itself says which one it takes.
+    let mut numbered = policy.clone();
+    for (place, route) in numbered.routes.iter_mut().enumerate() {
+        route.assertion = Some(place.to_string());
+    }
+    let mut found = Vec::new();
+    let last = loop {
+        let faults = |faults: Vec<_>| faults.iter().map(ToString::to_string).collect::<Vec<_>>();
+        let compiled =
+            CompiledPolicy::compile(&numbered).map_err(|all: Vec<tollgate_core::policy::PolicyFault>| faults(all))?;
+        let Ok(path) = unambiguous(path.as_bytes()) else { return Ok((Winner::Ambiguous, Vec::new())) };
+        let Some(rule) = compiled.rule(method.as_bytes(), path) else { break Winner::Denied };
+        match rule.assertion.as_deref().and_then(|place| place.parse::<usize>().ok()) {
+            Some(place) => {
+                found.push(place);
+                let taken = place.to_string();
+                numbered.routes.retain(|route| route.assertion.as_deref() != Some(&taken));
+            }
+            None => break Winner::Fallback,
+        }
+    };
+    match found.split_first() {
+        Some((first, others)) => Ok((Winner::Route(*first), others.to_vec())),
+        None => Ok((last, Vec::new())),
+    }
+}
+
+/// What a route asks for, in words.
+pub(super) fn asks(route: &Route) -> String {
+    let mut parts = vec![match route.auth {
+        Auth::Required => "needs a credential".to_owned(),
+        Auth::Optional => "takes a credential, and passes without one".to_owned(),
+        Auth::None => return "open: credentials are not looked at".to_owned(),
+    }];
+    let list = |words: &[String]| words.join(" or ");
+    if !route.accept.is_empty() {
+        let kinds: Vec<String> = route.accept.iter().map(|kind| kind.as_str().to_owned()).collect();
+        parts.push(format!("of kind {}", list(&kinds)));
+    }
+    if !route.roles.is_empty() {
+        parts.push(format!("role {}", list(&route.roles)));
+    }
+    if !route.subscriptions.is_empty() {
+        parts.push(format!("subscription {}", list(&route.subscriptions)));
+    }
+    if !route.scopes.is_empty() {
+        parts.push(format!("scopes {}", route.scopes.join(" and ")));
+    }
+    if route.session_cookie {
+        parts.push("Clerk's cookie counts".to_owned());
+    }
+    if route.forward_credential {
+        parts.push("the backend gets the credential".to_owned());
+    }
+    if let Some(audience) = &route.assertion {
+        parts.push(format!("the backend gets an assertion for '{audience}'"));
+    }
+    parts.join("; ")
+}
+
+/// A route, by what the file says: `[2] GET,POST /a/**`.
+pub(super) fn named(policy: &Policy, place: usize) -> String {
+    let route = policy.routes.get(place);
+    let path = route.map(|route| route.path.as_str()).unwrap_or_default();
+    match route.filter(|route| !route.methods.is_empty()) {
+        Some(route) => format!("routes[{place}] {} {path}", route.methods.join(",")),
+        None => format!("routes[{place}] {path}"),
+    }
+}
+
+/// What decides, in words.
+pub(super) fn decides(policy: &Policy, winner: &Winner) -> (String, String) {
+    match winner {
+        Winner::Ambiguous => {
+            ("none".to_owned(), "the path can be read in more than one way, and is refused".to_owned())
+        }
+        Winner::Denied => ("default = \"deny\"".to_owned(), "refused: no route names the path".to_owned()),
+        Winner::Fallback => ("default = \"authenticate\"".to_owned(), "needs a credential".to_owned()),
+        Winner::Route(place) => (named(policy, *place), policy.routes.get(*place).map(asks).unwrap_or_default()),
+    }
+}
+
+/// Runs it.
+///
+/// # Errors
+/// [`CliFault::Refused`] where there are faults.
+pub(super) fn run(scene: &Scene, command: &Command) -> Result<(), CliFault> {
+    let Command::Check { file, path, method } = command;
+    let text = std::fs::read_to_string(file).map_err(|error| CliFault::file(file, &error))?;
+    let policy = match policy::parse(&text) {
+        Ok(policy) => policy,
+        Err(faults) => {
+            let placed: Vec<_> = faults.iter().map(|fault| (locate(&text, fault), fault)).collect();
+            if scene.out.is_json() {
+                let faults: Vec<_> = placed
+                    .iter()
+                    .map(|(at, fault)| {
+                        json!({ "line": at.map(|(line, _)| line), "column": at.map(|(_, column)| column),
+                            "place": fault.place, "problem": fault.problem })
+                    })
+                    .collect();
+                scene.out.json(&json!({ "file": file, "faults": faults }))?;
+            } else {
+                for (at, fault) in placed {
+                    let at = at.map(|(line, column)| format!(":{line}:{column}")).unwrap_or_default();
+                    note(&format!("{}{at}: {fault}", file.display()));
+                }
+            }
+            return Err(CliFault::Refused(format!("{} faults: these rules would be refused as a whole", faults.len())));
+        }
+    };
+    let asked =
+        path.as_deref().map(|path| winner(&policy, method, path)).unwrap_or_else(|| winner(&policy, method, "/"));
+    let (found, others) = asked.map_err(|faults| CliFault::Refused(faults.join("; ")))?;
+    let fallback = match policy.fallback {
+        Fallback::Deny => "deny",
+        Fallback::Authenticate => "authenticate",
+    };
+    let Some(path) = path else {
+        let document = json!({ "file": file, "faults": [], "routes": policy.routes.len(), "default": fallback });
+        let sentence =
+            format!("{}: {} routes, default = \"{fallback}\", no faults", file.display(), policy.routes.len());
+        return scene.out.said(&document, &sentence);
+    };
+    let (route, asks) = decides(&policy, &found);
+    let others: Vec<String> = others.into_iter().map(|place| named(&policy, place)).collect();
+    let document = json!({ "file": file, "faults": [], "routes": policy.routes.len(), "default": fallback,
+        "method": method, "path": path, "decides": route, "asks": asks, "also_match": others });
+    let facts = [
+        ("request", format!("{method} {path}")),
+        ("decides", route),
+        ("asks", asks),
+        ("match, too, but are wider", others.join(", ")),
+    ];
+    scene.out.facts(&document, &facts)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_filter_says_which_route_decides() {
+        let policy = policy::parse(
+            "default = \"deny\"\n[[routes]]\npath = \"/a/**\"\n[[routes]]\npath = \"/a/b/**\"\nassertion = true\n
+             [[routes]]\npath = \"/a/b/c\"\nmethods = [\"PUT\"]\n[[routes]]\npath = \"/open\"\nauth = \"none\"",
+        )
+        .unwrap();
+        for (method, path, expected, others) in [
+            ("GET", "/a", Winner::Route(0), vec![]),
+            ("GET", "/a/b/c?x=/open", Winner::Route(1), vec![0]),
+            ("PUT", "/a/b/c", Winner::Route(2), vec![1, 0]),
+            ("GET", "/open", Winner::Route(3), vec![]),
+            ("GET", "/opened", Winner::Denied, vec![]),
+            ("GET", "/a/../open", Winner::Ambiguous, vec![]),
+        ] {
+            assert_eq!(winner(&policy, method, path), Ok((expected, others)), "{method} {path}");
+        }
+        let open = Policy { fallback: Fallback::Authenticate, ..policy };
+        assert_eq!(winner(&open, "GET", "/x"), Ok((Winner::Fallback, vec![])));
+    }
+}
