@@ -3,6 +3,7 @@
 
 mod admin;
 mod feed;
+mod import;
 mod ledger;
 mod mongo_only;
 mod records;
@@ -89,6 +90,12 @@ suite! {
     feed::everything_is_there_after_opening_again;
     feed::a_hundred_writers_lose_nothing;
     feed::eight_first_openings_at_once_make_one_store;
+    import::users_are_taken_over_once_and_whole;
+    import::an_update_changes_what_the_file_names;
+    import::what_contradicts_others_is_refused_alone;
+    import::keys_are_taken_over_by_their_hash;
+    import::the_ledger_of_somebody_taken_over_comes_out;
+    import::a_password_is_set_for_somebody;
     sessions::a_session_comes_back_whole_and_belongs_to_its_user;
     sessions::a_refresh_token_is_used_up_once;
     sessions::ending_a_session_revokes_it_in_the_same_step;
