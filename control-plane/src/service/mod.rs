@@ -3,14 +3,14 @@
 pub mod board;
 pub mod credits;
 mod error;
-pub mod identities;
 pub mod foresee;
+pub mod identities;
 pub mod key_sets;
 pub mod keys;
 pub mod policy;
 pub mod policy_file;
-pub mod profile;
 pub mod policy_place;
+pub mod profile;
 pub mod resolve;
 pub mod seen;
 pub mod sessions;

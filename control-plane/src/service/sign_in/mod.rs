@@ -13,8 +13,8 @@ use tokio::time::Instant;
 use tollgate_protocol::{Revocation, Revoked, issuer::Jwk};
 
 pub use attempts::{Counters, InMemory};
-pub use replicated::Replicated;
 pub use passwords::{PasswordFault, Passwords, Verdict, hash as hash_password, is_hash};
+pub use replicated::Replicated;
 pub use signing::{OwnKeys, rotate};
 
 use self::tokens::{Claims, RefreshToken, TokenSigner};
