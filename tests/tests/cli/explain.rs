@@ -74,6 +74,9 @@ async fn rules_are_checked_with_their_places() {
     assert!(shop.run(&["policy", "check", &broken]).await.ended(4).err.contains("broken.toml:2:"));
 }
 
+/// Path, carrier, credential, the code of the refusal, what must be said.
+type Case<'c> = (&'c str, &'c str, Option<String>, Option<&'c str>, Vec<&'c str>);
+
 pub(crate) async fn each_step_of_a_decision_is_told(shop: Shop) {
     let rules = shop.file("rules.toml", RULES);
     let ada = shop.user("ada@x.y").await;
@@ -97,7 +100,7 @@ pub(crate) async fn each_step_of_a_decision_is_told(shop: Shop) {
         ("nobody", token(&with("sub", json!("nobody")), SECRET)),
     ];
     let token = |name: &str| tokens.iter().find(|(known, _)| *known == name).expect(name).1.clone();
-    let cases: Vec<(&str, &str, Option<String>, Option<&str>, Vec<&str>)> = vec![
+    let cases: Vec<Case<'_>> = vec![
         (
             "/public/x",
             "--bearer",

@@ -1,8 +1,12 @@
 //! Lines of files: good ones in every form that programs write, and bad ones with what is said about them.
 
+use serde_json::{Value, json};
+
+/// A line, whose it is, and members that must be found.
+type Good = (&'static str, &'static str, Vec<(&'static str, Value)>);
+
 /// Good lines of users, each with the e-mail address by which it is looked up, and what must be found.
-pub(crate) fn good() -> Vec<(&'static str, &'static str, Vec<(&'static str, serde_json::Value)>)> {
-    use serde_json::json;
+pub(crate) fn good() -> Vec<Good> {
     vec![
         (r#"{"email": "Plain@X.y"}"#, "plain@x.y", vec![("tokens_remaining", json!(10_000)), ("role", json!("user"))]),
         (
