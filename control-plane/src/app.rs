@@ -1,4 +1,5 @@
-//! What every use case needs: a store, a clock, and who acts. It must not know HTTP; commands use it without a server.
+//! What every use case needs: a store, a clock, Clerk's directory, and who acts. It must not know HTTP; commands use it
+//! without a server.
 
 use std::sync::Arc;
 
@@ -6,6 +7,7 @@ use crate::{
     clock::{Clock, SystemClock},
     config::{Config, StoreLocation},
     domain::{Actor, Stamp, ledger::Allowances},
+    service::directory::Directory,
     store::{self, Store, StoreError},
 };
 
@@ -15,6 +17,7 @@ pub struct App {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) allowances: Allowances,
+    pub(crate) directory: Directory,
     actor: Actor,
     request_id: Option<String>,
 }
@@ -39,12 +42,24 @@ impl App {
 
     /// Puts given parts together. Until [`Self::acting`] says who acts, it is somebody at the command line.
     pub fn with(store: Arc<dyn Store>, clock: Arc<dyn Clock>) -> Self {
-        Self { store, clock, allowances: Allowances::default(), actor: Actor::Command, request_id: None }
+        Self {
+            store,
+            clock,
+            allowances: Allowances::default(),
+            directory: Directory::default(),
+            actor: Actor::Command,
+            request_id: None,
+        }
     }
 
     /// The same, topping balances up to these allowances.
     pub fn with_allowances(self, allowances: Allowances) -> Self {
         Self { allowances, ..self }
+    }
+
+    /// The same, asking Clerk about users who are to be made.
+    pub fn with_directory(self, directory: Directory) -> Self {
+        Self { directory, ..self }
     }
 
     /// The same, for changes made by `actor` in this request.

@@ -15,6 +15,7 @@ use crate::{
     service::{
         board::{Board, Posted},
         key_sets::KeySets,
+        webhooks,
     },
     store::{FeedPage, StoreError},
 };
@@ -55,6 +56,10 @@ impl Feed {
         let mut stopping = self.stopping.clone();
         let mut news = self.app.store.news();
         let mut board = self.board.watch();
+        // Other settings than ours: perhaps another process has newer keys, which it keeps in the store.
+        if cursor.as_ref().and_then(|cursor| cursor.settings) != Some(board.borrow().digest) {
+            self.key_sets.take_over(&self.app, &self.board).await;
+        }
         let Some(mut cursor) = cursor else {
             return self.reset(self.app.store.head().await?).await;
         };
@@ -112,6 +117,7 @@ impl Feed {
             for (what, pruned) in [
                 ("revocations", app.store.prune_revocations(now).await),
                 ("sessions", app.store.prune_sessions(now).await),
+                ("deliveries", webhooks::prune(&app).await),
             ] {
                 match pruned {
                     Ok(0) => {}

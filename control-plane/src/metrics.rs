@@ -30,6 +30,10 @@ pub struct Metrics {
     pub(crate) key_set_age: GaugeVec,
     /// Logins and refreshes of the older sign-in by outcome.
     pub(crate) sign_ins: IntCounterVec,
+    /// Events of Clerk by type and what became of them.
+    pub(crate) webhooks: IntCounterVec,
+    /// Users looked up at Clerk by outcome.
+    pub(crate) lookups: IntCounterVec,
     /// Failures of the store by kind.
     pub(crate) store_errors: IntCounterVec,
     /// Tokens by what became of them.
@@ -65,6 +69,8 @@ impl Metrics {
         let resolves = counters("tollgate_resolves_total", "Credentials resolved.", &["credential", "outcome"])?;
         let fetches = counters("tollgate_key_set_fetches_total", "Fetches of key sets.", &["issuer", "outcome"])?;
         let sign_ins = counters("tollgate_sign_ins_total", "Logins and refreshes.", &["what", "outcome"])?;
+        let webhooks = counters("tollgate_webhooks_total", "Events of Clerk.", &["event", "outcome"])?;
+        let lookups = counters("tollgate_clerk_lookups_total", "Users looked up at Clerk.", &["outcome"])?;
         let store_errors = counters("tollgate_store_errors_total", "Failures of the store.", &["kind"])?;
         let key_set_time = gauges("tollgate_key_set_timestamp_seconds", "When a key set was last good.", &["issuer"])?;
         let key_set_age = gauges("tollgate_key_set_age_seconds", "Age of the last good key set.", &["issuer"])?;
@@ -95,6 +101,8 @@ impl Metrics {
             key_set_time,
             key_set_age,
             sign_ins,
+            webhooks,
+            lookups,
             store_errors,
             tokens,
             open_reservations,

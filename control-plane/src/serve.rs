@@ -23,12 +23,14 @@ use crate::{
         ServiceError,
         board::Board,
         credits,
+        directory::Directory,
         identities::{Identities, IdentitiesFault},
         key_sets::{Fetched, KeySets},
         policy,
         policy_file::{PolicyFile, PolicyFileFault},
         seen::Seen,
         sign_in::{Counters, InMemory, Replicated, SignIn, SignInFault},
+        webhooks::Webhooks,
     },
     store::StoreError,
 };
@@ -113,7 +115,10 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     let (api_listener, api_addr) = bind(config.api_listen, &settings::API_LISTEN).await?;
     let (edge_listener, edge_addr) = bind(config.edge_listen, &settings::EDGE_LISTEN).await?;
     let metrics = Metrics::new()?;
-    let app = App::open(&config).await?;
+    let secrets =
+        config.clerks().filter_map(|clerk| Some((&*clerk.issuer, &clerk.api_url, clerk.secret_key.as_ref()?)));
+    let directory = Directory::new(secrets, &metrics)?;
+    let app = App::open(&config).await?.with_directory(directory);
     let assertions = Assertions::load(&app).await.map_err(StartError::AssertionKey)?;
     let (policy_file, policy) = match config.policy_file.clone().map(PolicyFile::open).transpose()? {
         Some((file, policy)) => (Some(file), policy),
@@ -141,6 +146,7 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
 
     if !key_sets.issuers().is_empty() {
         let fetcher = Fetcher::new()?;
+        tasks.spawn(key_sets.clone().keep_up(app.clone(), board.clone()));
         for issuer in key_sets.issuers() {
             let (app, board, fetcher) = (app.clone(), board.clone(), fetcher.clone());
             tasks.spawn(key_sets.clone().keep_fresh(issuer, app, board, fetcher, metrics.clone()));
@@ -160,9 +166,23 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     tasks.spawn(notes);
 
     let feed = Feed::new(app.clone(), board.clone(), key_sets.clone(), stop.clone());
+    let webhooks = Webhooks::new(
+        config.clerks().map(|clerk| (clerk.name.clone(), clerk.issuer.clone(), clerk.webhook_secrets.clone())),
+    );
     let edge_secret = config.edge_secret;
-    let shared =
-        Shared::new(Parts { app, identities, board, key_sets, feed, assertions, edge_secret, sign_in, seen, metrics });
+    let shared = Shared::new(Parts {
+        app,
+        identities,
+        board,
+        key_sets,
+        feed,
+        assertions,
+        edge_secret,
+        sign_in,
+        webhooks,
+        seen,
+        metrics,
+    });
     let mut servers = JoinSet::new();
     servers.spawn(http::server::serve(api_listener, http::api::router(shared.clone()), stop.clone(), STOP_DEADLINE));
     servers.spawn(http::server::serve(edge_listener, http::edge::router(shared), stop, STOP_DEADLINE));
@@ -180,7 +200,7 @@ async fn bind(address: SocketAddr, setting: &settings::Setting) -> Result<(TcpLi
 /// Whose tokens edges believe. `own_keys`: keys of our own with which the older sign-in signs.
 pub(crate) fn issuers(config: &Config, own_keys: &[Jwk]) -> Vec<Issuer> {
     let legacy = config.legacy.iter().map(|legacy| legacy_issuer(legacy, own_keys));
-    config.clerk.iter().map(clerk_issuer).chain(legacy).collect()
+    config.clerks().map(clerk_issuer).chain(legacy).collect()
 }
 
 fn clerk_issuer(clerk: &ClerkConfig) -> Issuer {
@@ -216,8 +236,8 @@ fn legacy_issuer(legacy: &LegacyConfig, own_keys: &[Jwk]) -> Issuer {
 }
 
 fn fetched(config: &Config) -> Vec<Fetched> {
-    let clerk = config.clerk.iter();
-    clerk
+    config
+        .clerks()
         .filter_map(|clerk| match &clerk.keys {
             ClerkKeys::Fixed(_) => None,
             ClerkKeys::Fetched { url, refresh, min_interval } => Some(Fetched {

@@ -13,6 +13,9 @@ pub enum FetchFault {
     /// The HTTP client cannot be made.
     #[error("no HTTP client: {0}")]
     Client(#[source] reqwest::Error),
+    /// The secret cannot stand in a header.
+    #[error("the secret key has characters that no header may have")]
+    Secret,
     /// No answer, or it broke off, or it took too long.
     #[error("no answer: {}", causes(.0))]
     Transport(#[source] reqwest::Error),

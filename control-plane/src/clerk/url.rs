@@ -1,4 +1,4 @@
-//! Where a key set may be fetched from: https, or plain http on this very machine. It must not fetch.
+//! Where a key set or a user may be fetched from: https, or plain http on this very machine. It must not fetch.
 
 use std::net::IpAddr;
 
@@ -56,6 +56,34 @@ impl JwksUrl {
     }
 }
 
+/// The address of Clerk's Backend API. The same rules hold: a secret key is sent there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ApiUrl(reqwest::Url);
+
+impl ApiUrl {
+    /// Reads an address, such as `https://api.clerk.com`.
+    ///
+    /// # Errors
+    /// Says which rule it breaks.
+    pub fn parse(text: &str) -> Result<Self, JwksUrlFault> {
+        let JwksUrl(url) = JwksUrl::parse(text)?;
+        Ok(Self(url))
+    }
+
+    /// Where a user is. `id` is one of [`super::user::is_id`].
+    pub(super) fn user(&self, id: &str) -> reqwest::Url {
+        let mut url = self.0.clone();
+        url.set_path(&format!("{}/v1/users/{id}", self.0.path().trim_end_matches('/')));
+        url
+    }
+}
+
+impl core::fmt::Display for ApiUrl {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
 impl core::fmt::Display for JwksUrl {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         self.0.fmt(f)
@@ -89,6 +117,13 @@ mod tests {
         ] {
             assert_eq!(JwksUrl::parse(text), Err(fault), "{text}");
         }
+        for (base, whole) in [
+            ("https://api.clerk.com", "https://api.clerk.com/v1/users/user_1"),
+            ("http://127.0.0.1:1/x/", "http://127.0.0.1:1/x/v1/users/user_1"),
+        ] {
+            assert_eq!(ApiUrl::parse(base).unwrap().user("user_1").as_str(), whole);
+        }
+        assert_eq!(ApiUrl::parse("http://api.clerk.com"), Err(JwksUrlFault::Scheme));
         let url = JwksUrl::of_issuer("https://clerk.example.com").unwrap();
         assert_eq!(url.to_string(), "https://clerk.example.com/.well-known/jwks.json");
     }

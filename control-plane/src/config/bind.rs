@@ -88,6 +88,32 @@ impl<'s> Binder<'s> {
         text.split(',').map(str::trim).filter(|part| !part.is_empty()).map(str::to_owned).collect()
     }
 
+    /// Tables: an array of them in the file, or the text of one.
+    pub(super) fn tables(&mut self, setting: &Setting) -> Vec<toml::Table> {
+        let given = match self.source.get(setting.env) {
+            Some(text) => match toml::from_str::<toml::Table>(&format!("it = {text}")) {
+                Ok(mut table) => table.remove("it"),
+                Err(_) => {
+                    self.value(
+                        setting,
+                        "must be an array of inline tables, such as [{name = \"eu\", issuer = \"https://…\"}]",
+                    );
+                    return Vec::new();
+                }
+            },
+            None => self.file.get(setting.key).cloned(),
+        };
+        let tables = match given {
+            None => return Vec::new(),
+            Some(toml::Value::Array(values)) => values.into_iter().map(toml::Value::try_into).collect(),
+            Some(_) => Err(serde::de::Error::custom("no array")),
+        };
+        tables.unwrap_or_else(|_: toml::de::Error| {
+            self.value(setting, "must be an array of tables");
+            Vec::new()
+        })
+    }
+
     /// A value that parses, or the parsed default. `parse` says what is wrong.
     pub(super) fn parsed<T>(&mut self, setting: &Setting, parse: impl Fn(&str) -> Result<T, String>) -> Option<T> {
         let given = self.text(setting);

@@ -2,6 +2,7 @@
 //! or fetch anything.
 
 mod bind;
+mod clerk;
 mod fault;
 mod issuers;
 mod mongo_url;
@@ -24,8 +25,9 @@ use crate::{
     domain::ledger::{Allowances, MAX_AMOUNT},
 };
 
+pub use clerk::{ClerkConfig, ClerkKeys};
 pub use fault::ConfigFault;
-pub use issuers::{ClerkConfig, ClerkKeys, LegacyConfig};
+pub use issuers::LegacyConfig;
 pub use mongo_url::MongoUrl;
 pub use redis::{RedisConfig, RedisUrl};
 pub use report::{Origin, Report, Shown};
@@ -48,6 +50,8 @@ pub struct Config {
     pub redis: Option<RedisConfig>,
     /// Clerk, where it is used.
     pub clerk: Option<ClerkConfig>,
+    /// Further instances of Clerk, each with a name and an issuer of its own.
+    pub more_clerk: Vec<ClerkConfig>,
     /// The older sign-in, where it is used.
     pub legacy: Option<LegacyConfig>,
     /// The rules for routes; without a file every path needs a credential.
@@ -91,6 +95,7 @@ impl Config {
             edge_secret,
             redis: None,
             clerk: None,
+            more_clerk: Vec::new(),
             legacy: None,
             policy_file: None,
             accept_imported_keys: false,
@@ -98,6 +103,11 @@ impl Config {
             log_format: LogFormat::Text,
             log_filter: settings::LOG_FILTER.default.to_owned(),
         }
+    }
+
+    /// All instances of Clerk.
+    pub fn clerks(&self) -> impl Iterator<Item = &ClerkConfig> {
+        self.clerk.iter().chain(&self.more_clerk)
     }
 
     /// Reads the settings: `file` (or the one that `TOLLGATE_CONFIG` names), and over it `source`.
@@ -128,7 +138,8 @@ impl Config {
         let edge_listen = from.parsed(&settings::EDGE_LISTEN, address);
         let edge_secret = edge_secret(&mut from);
         let redis = redis::redis(&mut from);
-        let clerk = issuers::clerk(&mut from);
+        let clerk = clerk::first(&mut from);
+        let more_clerk = clerk::further(&mut from, clerk.as_ref());
         let legacy = issuers::legacy(&mut from);
         let policy_file = from.text(&settings::POLICY_FILE).map(PathBuf::from);
         let accept_imported_keys = from.parsed(&settings::ACCEPT_IMPORTED_KEYS, truth);
@@ -162,6 +173,7 @@ impl Config {
                 edge_secret,
                 redis,
                 clerk,
+                more_clerk,
                 legacy,
                 policy_file,
                 accept_imported_keys,

@@ -41,7 +41,10 @@ settings! {
     CLERK_JWT_KEY = "clerk.jwt_key", "CLERK_JWT_KEY", "", "Clerk's public key as PEM: used instead of a key set from the network.";
     CLERK_AUTHORIZED_PARTIES = "clerk.authorized_parties", "CLERK_AUTHORIZED_PARTIES", "", "Accepted values of the claim azp (origins of the web app), separated by commas; empty: not checked.";
     CLERK_MISSING_PARTY = "clerk.missing_party", "CLERK_MISSING_PARTY", "refuse", "What an absent azp means: refuse, accept_from_header or accept.";
-    CLERK_SECRET_KEY = "clerk.secret_key", "CLERK_SECRET_KEY", "", "Clerk's secret key (sk_live_… or sk_test_…).";
+    CLERK_SECRET_KEY = "clerk.secret_key", "CLERK_SECRET_KEY", "", "Clerk's secret key (sk_live_… or sk_test_…): new users whose tokens say no e-mail address are looked up with it.";
+    CLERK_API_URL = "clerk.api_url", "CLERK_API_URL", "https://api.clerk.com", "Address of Clerk's Backend API.";
+    CLERK_WEBHOOK_SECRETS = "clerk.webhook_secrets", "CLERK_WEBHOOK_SIGNING_SECRET", "", "Signing secrets (whsec_…) of the endpoint POST /webhooks/clerk, separated by commas; without one there is no such path.";
+    CLERK_INSTANCES = "clerk.instances", "TOLLGATE_CLERK_INSTANCES", "", "Further instances: tables [[clerk.instances]] with a name and the other keys of clerk; webhooks come to /webhooks/clerk/NAME. In the environment an array of inline tables of TOML.";
     CLERK_JWKS_REFRESH = "clerk.jwks_refresh", "CLERK_JWKS_REFRESH", "5m", "How often the key set is fetched, give or take a tenth: 5m, 30s, 200ms.";
     CLERK_JWKS_MIN_INTERVAL = "clerk.jwks_min_interval", "CLERK_JWKS_MIN_INTERVAL", "30s", "Least time between two fetches that tokens with an unknown key ask for.";
     CREDITS_REFILL_FREE = "credits.refill_free", "TOLLGATE_CREDITS_REFILL_FREE", "0", "Tokens to which the balance of a free user is topped up at the start of each billing month; 0: never.";

@@ -3,6 +3,7 @@
 mod api_key;
 pub mod audit;
 mod change;
+pub mod clerk;
 mod email;
 mod imported;
 pub mod ledger;

@@ -21,6 +21,7 @@ use super::{
     openapi::{self, Described},
     params::{Id, IfMatch, Query, etag},
     sign_in::{end_session, list_sessions, log_out, login, refresh},
+    webhooks::{self, Delivery},
 };
 use crate::{
     assertion::Caller,
@@ -111,6 +112,8 @@ routes! {
 open_routes! {
     POST "/auth/login" => login((Origin, RequestId, Body<Login>)), "Sign in with e-mail address and password", SignInRefused, TooManyAttempts, Busy, NotFound;
     POST "/auth/refresh" => refresh((Origin, RequestId, Body<Refresh>)), "New tokens for a refresh token, which is used up", RefreshRefused, TooManyAttempts, NotFound;
+    POST "/webhooks/clerk" => webhooks::clerk(Delivery), "What Clerk sends, signed", WebhookRefused, Conflict, NotFound;
+    POST "/webhooks/clerk/{id}" => webhooks::clerk_instance((Id, Delivery)), "What a further instance of Clerk sends, signed", WebhookRefused, Conflict;
     GET "/.well-known/jwks.json" => public_keys(()), "The public keys of Tollgate's own tokens (RFC 7517)";
 }
 

@@ -54,6 +54,7 @@ macro_rules! catalogue {
 
 catalogue! {
     InvalidRequest = "invalid_request", 400, "Invalid request", "The request cannot be used as it is; 'faults' lists why.";
+    WebhookRefused = "webhook_refused", 400, "Webhook refused", "The signature, the time or the content of the event is not as Clerk sends it.";
     AssertionRequired = "assertion_required", 401, "Not authenticated", "This API is reached through the proxy, which says who calls.";
     EdgeSecretRequired = "edge_secret_required", 401, "Not an edge", "This API needs the edge secret as a bearer token.";
     SignInRefused = "sign_in_refused", 401, "Not signed in", "The e-mail address or the password is wrong, or this account may not be used.";

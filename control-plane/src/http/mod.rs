@@ -17,6 +17,7 @@ mod origin;
 mod params;
 pub mod server;
 mod sign_in;
+mod webhooks;
 
 use std::sync::Arc;
 
@@ -27,7 +28,9 @@ use crate::{
     domain::Actor,
     feed::Feed,
     metrics::Metrics,
-    service::{board::Board, identities::Identities, key_sets::KeySets, seen::Seen, sign_in::SignIn},
+    service::{
+        board::Board, identities::Identities, key_sets::KeySets, seen::Seen, sign_in::SignIn, webhooks::Webhooks,
+    },
 };
 
 /// What the handlers of both listeners share.
@@ -53,6 +56,8 @@ pub struct Parts {
     pub edge_secret: Secret,
     /// The older sign-in, where there is one.
     pub sign_in: Option<SignIn>,
+    /// Instances of Clerk that send events.
+    pub webhooks: Webhooks,
     /// Notes when users were there.
     pub seen: Seen,
     /// Counters.

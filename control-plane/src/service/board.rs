@@ -53,6 +53,12 @@ impl Board {
         });
     }
 
+    /// Whether an issuer's keys are other ones than these.
+    pub fn has_other_keys(&self, issuer: &str, keys: &[Jwk]) -> bool {
+        let settings = self.settings();
+        settings.issuers.iter().any(|one| one.issuer.as_deref() == Some(issuer) && one.keys != keys)
+    }
+
     /// Puts a new key set of one issuer in place of the former one. Says whether it differs.
     pub fn set_keys(&self, issuer: &str, keys: &[Jwk]) -> bool {
         self.change(|settings| {

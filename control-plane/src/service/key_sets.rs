@@ -25,6 +25,10 @@ use crate::{
 
 /// How often the kept set's time is written anew while the keys stay the same.
 const KEEP_AGAIN_SECONDS: i64 = 300;
+/// How long new keys wait until they are kept.
+const KEEP_TIMEOUT: Duration = Duration::from_secs(1);
+/// How often the kept sets are looked at, for another process may have fetched newer ones.
+const KEEP_UP: Duration = Duration::from_secs(3);
 /// First wait after a failed fetch; it doubles up to [`LONGEST_RETRY`].
 const FIRST_RETRY: Duration = Duration::from_millis(250);
 /// Longest wait after a failed fetch.
@@ -89,7 +93,7 @@ impl KeySets {
         for config in issuers {
             let mut standing = Standing::default();
             if let Some(kept) = app.store.key_set(&config.issuer).await? {
-                match serde_json::from_str::<Vec<Jwk>>(&kept.document) {
+                match read(&kept) {
                     Ok(keys) => {
                         board.set_keys(&config.issuer, &keys);
                         standing.good_at = Some(kept.fetched_at);
@@ -129,6 +133,23 @@ impl KeySets {
         self.issuers.keys().cloned().collect()
     }
 
+    /// Takes over key sets that another process has fetched later than this one. A store that is away costs the look.
+    pub async fn take_over(&self, app: &App, board: &Board) {
+        for watched in self.issuers.values() {
+            if let Err(error) = watched.take_over(app, board).await {
+                tracing::debug!(issuer = watched.config.issuer, %error, "no look at the kept key set");
+            }
+        }
+    }
+
+    /// Does so every few seconds, for as long as it is not stopped.
+    pub async fn keep_up(self, app: App, board: Board) {
+        loop {
+            tokio::time::sleep(KEEP_UP.mul_f64(random::jitter())).await;
+            self.take_over(&app, &board).await;
+        }
+    }
+
     /// Keeps one issuer's set fresh, for as long as it is not stopped.
     pub async fn keep_fresh(self, issuer: String, app: App, board: Board, fetcher: Fetcher, metrics: Metrics) {
         let Some(watched) = self.issuers.get(&issuer) else { return };
@@ -165,23 +186,52 @@ impl KeySets {
     }
 }
 
+fn read(kept: &KeptKeySet) -> Result<Vec<Jwk>, StoreError> {
+    serde_json::from_str(&kept.document).map_err(|error| StoreError::Corrupt(error.to_string()))
+}
+
 impl Watched {
+    async fn take_over(&self, app: &App, board: &Board) -> Result<(), StoreError> {
+        let issuer = &self.config.issuer;
+        let Some(kept) = app.store.key_set(issuer).await? else { return Ok(()) };
+        if self.standing.borrow().good_at.is_some_and(|good_at| good_at >= kept.fetched_at) {
+            return Ok(());
+        }
+        let keys = read(&kept)?;
+        // Asked again at the very change, for this process may have fetched a newer one meanwhile.
+        self.standing.send_if_modified(|standing| {
+            let newer = standing.good_at.is_none_or(|good_at| good_at < kept.fetched_at);
+            if newer {
+                standing.good_at = Some(kept.fetched_at);
+                if board.set_keys(issuer, &keys) {
+                    tracing::info!(issuer, "new key set, from another process");
+                }
+            }
+            newer
+        });
+        Ok(())
+    }
+
     async fn refresh(&self, app: &App, board: &Board, fetcher: &Fetcher) -> Result<(), RefreshFault> {
         let document = fetcher.fetch(&self.config.url).await?;
         let keys = jwks::parse(&document, Rules::Clerk)?;
         let now = app.clock.now();
         let issuer = &self.config.issuer;
-        let differs = board.set_keys(issuer, &keys);
         let kept_at = self.standing.borrow().good_at;
+        let differs = board.has_other_keys(issuer, &keys);
         if differs {
             let kids: Vec<&str> = keys.iter().filter_map(|key| key.kid.as_deref()).collect();
             tracing::info!(issuer, ?kids, "new key set");
         }
         let due = kept_at.is_none_or(|at| at.plus_seconds(KEEP_AGAIN_SECONDS) <= now);
-        self.standing.send_modify(|standing| standing.good_at = Some(now));
         if differs || due {
-            self.keep(app, &keys, now).await;
+            // Before any edge hears of them: one that goes over to another process finds them there, too.
+            let _ = tokio::time::timeout(KEEP_TIMEOUT, self.keep(app, &keys, now)).await;
         }
+        self.standing.send_modify(|standing| {
+            standing.good_at = standing.good_at.max(Some(now));
+            board.set_keys(issuer, &keys);
+        });
         Ok(())
     }
 

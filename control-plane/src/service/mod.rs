@@ -2,6 +2,7 @@
 
 pub mod board;
 pub mod credits;
+pub mod directory;
 mod error;
 pub mod foresee;
 pub mod identities;
@@ -17,6 +18,7 @@ pub mod sessions;
 pub mod sign_in;
 pub mod transfer;
 pub mod users;
+pub mod webhooks;
 
 pub use error::{InputFault, ServiceError};
 

@@ -30,9 +30,9 @@ pub struct PolicyFault {
 const OWN_PATHS: [&str; 5] = ["/api/me", "/api/keys/**", "/api/tokens/**", "/api/sessions/**", "/auth/logout"];
 /// Paths of Tollgate's own API for administrators.
 const ADMIN_PATH: &str = "/api/admin/**";
-/// Paths of Tollgate's own API that judge by themselves who asks, or tell public keys. Each one exactly: a prefix could
-/// open a path of the application.
-const OPEN_PATHS: [&str; 4] = ["/auth/login", "/auth/refresh", "/webhooks/clerk", "/.well-known/jwks.json"];
+/// Paths of Tollgate's own API that judge by themselves who asks, or tell public keys. Each one exactly, for a prefix
+/// could open a path of the application; below the one of Clerk's webhooks are those of further instances.
+const OPEN_PATHS: [&str; 4] = ["/auth/login", "/auth/refresh", "/webhooks/clerk/**", "/.well-known/jwks.json"];
 
 /// What holds without a policy file: Tollgate's own API, and a credential for everything else.
 pub fn built_in() -> Policy {

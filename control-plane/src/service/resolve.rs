@@ -9,7 +9,7 @@ use tollgate_protocol::{
 use super::ServiceError;
 use crate::{
     app::App,
-    domain::{ApiKey, ClerkIdentity, Email, KeyStanding, User, UserId},
+    domain::{ApiKey, ClerkIdentity, Email, KeyStanding, User, UserId, clerk::ClerkProfile},
     random,
     store::{Conflict, StoreError},
 };
@@ -20,11 +20,14 @@ const TURNS: usize = 4;
 const MAX_NAME_BYTES: usize = 256;
 
 /// What a Clerk token said.
-struct ClerkClaims<'c> {
+struct ClerkClaims {
     identity: ClerkIdentity,
     email: Option<Email>,
     email_verified: bool,
-    name: Option<&'c str>,
+    name: Option<String>,
+    first_name: Option<String>,
+    last_name: Option<String>,
+    image: Option<String>,
     impersonated: bool,
 }
 
@@ -42,10 +45,13 @@ pub async fn resolve(app: &App, request: &ResolveRequest) -> Result<ResolveAnswe
                 identity: ClerkIdentity { issuer: issuer.clone(), id: subject.clone() },
                 email: email.as_deref().and_then(Email::new),
                 email_verified: *email_verified,
-                name: name.as_deref(),
+                name: name.clone(),
+                first_name: None,
+                last_name: None,
+                image: None,
                 impersonated: *impersonated,
             };
-            return clerk(app, &claims, as_of).await;
+            return clerk(app, claims, as_of).await;
         }
         ResolveRequest::Legacy { issuer: _, subject } => legacy(app, subject).await?,
     };
@@ -75,10 +81,11 @@ async fn legacy(app: &App, subject: &str) -> Result<Outcome, ServiceError> {
     Ok(user.map_or(Outcome::Refused(Code::UserUnknown), |user| Outcome::Identity(identity(user, None))))
 }
 
-async fn clerk(app: &App, claims: &ClerkClaims<'_>, mut as_of: Cursor) -> Result<ResolveAnswer, ServiceError> {
+async fn clerk(app: &App, mut claims: ClerkClaims, mut as_of: Cursor) -> Result<ResolveAnswer, ServiceError> {
     let refused = |as_of, code| Ok(ResolveAnswer { as_of, outcome: Outcome::Refused(code) });
     let found = |as_of, user| Ok(ResolveAnswer { as_of, outcome: Outcome::Identity(identity(user, None)) });
-    for turn in 0..TURNS {
+    let mut asked = false;
+    for turn in 0..=TURNS {
         if turn > 0 {
             as_of = app.store.head().await?;
         }
@@ -92,6 +99,17 @@ async fn clerk(app: &App, claims: &ClerkClaims<'_>, mut as_of: Cursor) -> Result
         }
         if claims.impersonated {
             return refused(as_of, Code::UserUnknown);
+        }
+        if claims.email.is_none() && !asked {
+            asked = true;
+            if let Some(profile) = app.directory.profile(&claims.identity).await {
+                if profile.barred {
+                    return refused(as_of, Code::UserInactive);
+                }
+                claims.learn(profile);
+                // That took a while, and the webhook of this very user may have been quicker.
+                continue;
+            }
         }
         if let Some(email) = &claims.email
             && let Some(account) = app.store.user_by_email(email).await?
@@ -111,16 +129,18 @@ async fn clerk(app: &App, claims: &ClerkClaims<'_>, mut as_of: Cursor) -> Result
                     tracing::info!(user = %user.id, "account linked to its Clerk user");
                     return found(linked, user);
                 }
+                Err(StoreError::Conflict(Conflict::ClerkDeleted)) => return refused(as_of, Code::UserUnknown),
                 Err(StoreError::Conflict(_) | StoreError::NotFound) => continue,
                 Err(error) => return Err(error.into()),
             }
         }
-        let user = new_user(app, claims)?;
+        let user = new_user(app, &claims)?;
         match app.store.insert_user(&user, &app.stamp()).await {
             Ok(made) => {
                 tracing::info!(user = %user.id, "user made at first sign-in");
                 return found(made, user);
             }
+            Err(StoreError::Conflict(Conflict::ClerkDeleted)) => return refused(as_of, Code::UserUnknown),
             Err(StoreError::Conflict(
                 Conflict::ClerkIdentity | Conflict::Email | Conflict::Id | Conflict::KeyHash | Conflict::NotLinkable,
             )) => continue,
@@ -130,13 +150,28 @@ async fn clerk(app: &App, claims: &ClerkClaims<'_>, mut as_of: Cursor) -> Result
     Err(ServiceError::Conflict("others kept changing this account"))
 }
 
+impl ClerkClaims {
+    /// Takes over what Clerk says and the token did not.
+    fn learn(&mut self, profile: ClerkProfile) {
+        self.email = profile.email;
+        self.email_verified = profile.email_verified;
+        self.name = self.name.take().or(profile.name);
+        self.first_name = profile.first_name;
+        self.last_name = profile.last_name;
+        self.image = profile.image;
+    }
+}
+
 /// An address that is not verified is not kept: it would keep its real owner out.
-fn new_user(app: &App, claims: &ClerkClaims<'_>) -> Result<User, ServiceError> {
+fn new_user(app: &App, claims: &ClerkClaims) -> Result<User, ServiceError> {
     let mut user = User::new(UserId::new(random::id("usr_")?), app.clock.now());
     user.clerk = Some(claims.identity.clone());
     user.email = claims.email.clone().filter(|_| claims.email_verified);
     user.email_verified = user.email.is_some();
-    let name = claims.name.map(str::trim).filter(|name| !name.is_empty() && name.len() <= MAX_NAME_BYTES);
+    user.first_name.clone_from(&claims.first_name);
+    user.last_name.clone_from(&claims.last_name);
+    user.profile_image.clone_from(&claims.image);
+    let name = claims.name.as_deref().map(str::trim).filter(|name| !name.is_empty() && name.len() <= MAX_NAME_BYTES);
     user.name = name.filter(|name| !name.chars().any(char::is_control)).map(str::to_owned);
     Ok(user)
 }

@@ -40,6 +40,9 @@ pub enum Conflict {
     /// Another user is linked to this Clerk user.
     #[error("the Clerk user is linked to another account")]
     ClerkIdentity,
+    /// Clerk has said that this user is gone.
+    #[error("the Clerk user is deleted")]
+    ClerkDeleted,
     /// Another key has this hash.
     #[error("the key is there already")]
     KeyHash,

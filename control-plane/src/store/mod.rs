@@ -7,6 +7,7 @@ mod ledger;
 pub mod mongo;
 mod sessions;
 pub mod sqlite;
+mod webhooks;
 
 use std::sync::Arc;
 
@@ -19,6 +20,7 @@ pub use error::{Cause, Conflict, StoreError};
 pub use import::{ImportStore, Imported};
 pub use ledger::LedgerStore;
 pub use sessions::{RevocationStore, SessionStore};
+pub use webhooks::WebhookStore;
 
 use crate::{
     config::StoreLocation,
@@ -30,7 +32,16 @@ use crate::{
 
 /// Everything a store does.
 pub trait Store:
-    UserStore + KeyStore + FeedStore + KeySetStore + AuditStore + LedgerStore + SessionStore + RevocationStore + ImportStore
+    UserStore
+    + KeyStore
+    + FeedStore
+    + KeySetStore
+    + AuditStore
+    + LedgerStore
+    + SessionStore
+    + RevocationStore
+    + ImportStore
+    + WebhookStore
 {
 }
 
@@ -44,6 +55,7 @@ impl<T> Store for T where
         + SessionStore
         + RevocationStore
         + ImportStore
+        + WebhookStore
 {
 }
 
@@ -59,11 +71,13 @@ pub trait UserStore: Send + Sync {
     /// The user who is linked to a Clerk user.
     async fn user_by_clerk(&self, identity: &ClerkIdentity) -> Result<Option<User>, StoreError>;
 
-    /// Adds a user, and says at which place of the feed. [`StoreError::Conflict`] where id, address or Clerk user is taken.
+    /// Adds a user, and says at which place of the feed. [`StoreError::Conflict`] where id, address or Clerk user is
+    /// taken, and [`Conflict::ClerkDeleted`] where the Clerk user is gone.
     async fn insert_user(&self, user: &User, stamp: &Stamp) -> Result<Cursor, StoreError>;
 
     /// Links the account of an address to a Clerk user, in one step with the check that it
-    /// [may be](User::may_be_linked): [`Conflict::NotLinkable`] where not. Says at which place of the feed.
+    /// [may be](User::may_be_linked): [`Conflict::NotLinkable`] where not, [`Conflict::ClerkDeleted`] where the Clerk
+    /// user is gone. Says at which place of the feed.
     async fn link_clerk(
         &self,
         email: &Email,
@@ -179,7 +193,7 @@ pub trait KeySetStore: Send + Sync {
     /// The last good key set of an issuer.
     async fn key_set(&self, issuer: &str) -> Result<Option<KeptKeySet>, StoreError>;
 
-    /// Keeps a key set.
+    /// Keeps a key set, unless a newer one is kept.
     async fn keep_key_set(&self, issuer: &str, set: &KeptKeySet) -> Result<(), StoreError>;
 
     /// The secret of a name; where there is none, `fresh` becomes it. Of two processes that ask at once both get the

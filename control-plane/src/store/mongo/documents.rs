@@ -88,6 +88,38 @@ pub(super) fn from_patch(patch: &UserPatch, at: Timestamp) -> Document {
     update
 }
 
+/// The update that brings a user from one state to another, as far as an event of Clerk may change one.
+pub(super) fn from_clerk(before: &User, after: &User, at: Timestamp) -> Document {
+    let (mut set, mut unset) = (doc! { "updated_at": date(at) }, Document::new());
+    let text = |text: &Option<String>| text.clone().map(Bson::String);
+    let members = |user: &User| {
+        let clerk = user.clerk.as_ref();
+        [
+            ("email", user.email.as_ref().map(|email| Bson::from(email.as_str()))),
+            ("email_verified", Some(Bson::Boolean(user.email_verified))),
+            ("name", text(&user.name)),
+            ("first_name", text(&user.first_name)),
+            ("last_name", text(&user.last_name)),
+            ("profile_image", text(&user.profile_image)),
+            ("is_active", Some(Bson::Boolean(user.is_active))),
+            ("clerk_issuer", clerk.map(|clerk| Bson::from(clerk.issuer.as_str()))),
+            ("clerk_id", clerk.map(|clerk| Bson::from(clerk.id.as_str()))),
+        ]
+    };
+    for ((name, was), (_, is)) in members(before).into_iter().zip(members(after)) {
+        match is {
+            is if is == was => {}
+            None => drop(unset.insert(name, "")),
+            Some(is) => drop(set.insert(name, is)),
+        }
+    }
+    let mut update = doc! { "$set": set };
+    if !unset.is_empty() {
+        update.insert("$unset", unset);
+    }
+    update
+}
+
 fn present<'n>(members: impl Iterator<Item = (&'n str, Option<Bson>)>) -> impl Iterator<Item = (String, Bson)> {
     members.filter_map(|(name, value)| Some((name.to_owned(), value?)))
 }

@@ -1,7 +1,10 @@
 //! Last good key sets and own secrets.
 
 use async_trait::async_trait;
-use mongodb::bson::{Binary, Bson, Document, doc, spec::BinarySubtype};
+use mongodb::{
+    bson::{Binary, Bson, Document, doc, spec::BinarySubtype},
+    error::Error as DriverError,
+};
 use zeroize::Zeroizing;
 
 use super::{
@@ -27,13 +30,19 @@ impl KeySetStore for MongoStore {
     async fn keep_key_set(&self, issuer: &str, set: &KeptKeySet) -> Result<(), StoreError> {
         let sets = self.database.collection::<Document>(schema::KEY_SETS);
         let change = doc! { "$set": { "document": &set.document, "fetched_at": date(set.fetched_at) } };
-        let keep = || sets.update_one(doc! { "_id": issuer }, change.clone()).upsert(true);
+        let not_newer = doc! { "_id": issuer, "fetched_at": { "$not": { "$gt": date(set.fetched_at) } } };
+        let keep = || sets.update_one(not_newer.clone(), change.clone()).upsert(true);
+        let taken = |error: &DriverError| code(error) == Some(schema::DUPLICATE_KEY);
         let mut kept = keep().await;
         // Two who both found nothing: the second one changes what the first one made.
-        if kept.as_ref().is_err_and(|error| code(error) == Some(schema::DUPLICATE_KEY)) {
+        if kept.as_ref().is_err_and(taken) {
             kept = keep().await;
         }
-        kept.map(drop).map_err(fault)
+        match kept {
+            // A newer one is there.
+            Err(error) if taken(&error) => Ok(()),
+            other => other.map(drop).map_err(fault),
+        }
     }
 
     async fn secret_or(&self, name: &str, fresh: &Zeroizing<[u8; 32]>) -> Result<Zeroizing<[u8; 32]>, StoreError> {

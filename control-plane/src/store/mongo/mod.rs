@@ -22,6 +22,7 @@ mod transaction;
 mod users;
 mod values;
 mod watch;
+mod webhooks;
 
 use std::{future::IntoFuture, sync::Arc, time::Duration};
 

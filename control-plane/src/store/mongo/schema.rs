@@ -15,6 +15,8 @@ use crate::{random, store::StoreError};
 const VERSION: i64 = 1;
 
 pub(super) const AUDIT: &str = "tollgate_audit";
+pub(super) const CLERK_USERS: &str = "tollgate_clerk_users";
+pub(super) const DELIVERIES: &str = "tollgate_deliveries";
 pub(super) const KEY_SETS: &str = "tollgate_key_sets";
 pub(super) const LEDGER: &str = "tollgate_ledger";
 pub(super) const META: &str = "tollgate_meta";
@@ -101,6 +103,8 @@ const COLLECTIONS: &[Collection] = &[
         ],
         pre_images: false,
     },
+    Collection { name: CLERK_USERS, indexes: &[], pre_images: false },
+    Collection { name: DELIVERIES, indexes: &[index("at", &[("at", 1)], Kind::Plain)], pre_images: false },
     Collection { name: KEY_SETS, indexes: &[], pre_images: false },
     Collection {
         name: LEDGER,

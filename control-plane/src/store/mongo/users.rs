@@ -23,12 +23,12 @@ fn by_id(id: &UserId) -> Document {
     doc! { "_id": any_id(id.as_str()) }
 }
 
-fn by_email(email: &Email) -> Document {
+pub(super) fn by_email(email: &Email) -> Document {
     doc! { "email": email.as_str() }
 }
 
 /// Also a document that names no issuer, written by a program that knows one only.
-fn by_clerk(identity: &ClerkIdentity) -> Document {
+pub(super) fn by_clerk(identity: &ClerkIdentity) -> Document {
     doc! { "clerk_id": &identity.id, "clerk_issuer": { "$in": [&identity.issuer, Bson::Null, ""] } }
 }
 
@@ -52,6 +52,18 @@ impl MongoStore {
     }
 
     async fn insert_once(&self, session: &mut ClientSession, user: &User, stamp: &Stamp) -> Result<(), StoreError> {
+        if let Some(identity) = &user.clerk {
+            self.exists_at_clerk(session, identity).await?;
+        }
+        self.create_in(session, user, stamp).await
+    }
+
+    pub(super) async fn create_in(
+        &self,
+        session: &mut ClientSession,
+        user: &User,
+        stamp: &Stamp,
+    ) -> Result<(), StoreError> {
         // What the index does not see: an account with this Clerk id and no issuer.
         if let Some(identity) = &user.clerk
             && self.find_user_in(session, by_clerk(identity)).await?.is_some()
@@ -78,6 +90,7 @@ impl MongoStore {
         if self.find_user_in(session, by_clerk(identity)).await?.is_some() {
             return Err(StoreError::Conflict(Conflict::ClerkIdentity));
         }
+        self.exists_at_clerk(session, identity).await?;
         // A transaction holds what was read against others; without one, these conditions do. Null is also: not there.
         let as_found = |member| found.get(member).cloned().unwrap_or(Bson::Null);
         let condition = doc! {
@@ -126,6 +139,9 @@ impl MongoStore {
         let change = users.update_one(doc! { "_id": found_id }, documents::from_patch(patch, stamp.at));
         if bounded(change.session(&mut *session)).await?.matched_count == 0 {
             return Err(StoreError::NotFound);
+        }
+        if patch.is_active.is_some() {
+            self.decided_here(session, &user).await?;
         }
         let after = domain::audit::user(&user);
         let entry = stamp.entry("user.changed", user.id.as_str(), Some(before), Some(after));

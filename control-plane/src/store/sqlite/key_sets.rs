@@ -31,7 +31,8 @@ impl KeySetStore for SqliteStore {
             transaction
                 .execute(
                     "INSERT INTO key_sets VALUES (?1, ?2, ?3)
-                     ON CONFLICT (issuer) DO UPDATE SET document = excluded.document, fetched_at = excluded.fetched_at",
+                     ON CONFLICT (issuer) DO UPDATE SET document = excluded.document, fetched_at = excluded.fetched_at
+                     WHERE excluded.fetched_at >= fetched_at",
                     params![issuer, set.document, set.fetched_at.millis()],
                 )
                 .map_err(fault)?;

@@ -13,6 +13,7 @@ mod rows;
 mod schema;
 mod sessions;
 mod users;
+mod webhooks;
 mod worker;
 
 use std::{

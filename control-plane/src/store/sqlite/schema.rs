@@ -166,6 +166,24 @@ const STEPS: &[&str] = &[
         PRIMARY KEY (what, issuer, id)
     ) STRICT;
     CREATE INDEX revocations_until ON revocations (until);",
+    // 6: events of Clerk that were taken, and what Clerk last said of its users.
+    "CREATE TABLE deliveries (
+        issuer TEXT NOT NULL,
+        id TEXT NOT NULL,
+        at INTEGER NOT NULL,
+        PRIMARY KEY (issuer, id)
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX deliveries_at ON deliveries (at);
+    CREATE TABLE clerk_users (
+        issuer TEXT NOT NULL,
+        id TEXT NOT NULL,
+        updated_at INTEGER,
+        deleted_at INTEGER,
+        name TEXT,
+        image TEXT,
+        barred INTEGER NOT NULL CHECK (barred IN (0, 1)),
+        PRIMARY KEY (issuer, id)
+    ) STRICT, WITHOUT ROWID;",
 ];
 
 /// Brings the schema up to date. Returns the store's epoch and the feed's newest number.

@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
 use tollgate_protocol::Cursor;
 
-use super::{SqliteStore, audit, fault, feed, rows};
+use super::{SqliteStore, audit, fault, feed, rows, webhooks};
 use crate::{
     domain::{
         self, ClerkIdentity, Email, Happening, PageKey, Revision, Role, Stamp, Subscription, Timestamp, User,
@@ -66,6 +66,14 @@ pub(super) fn insert(transaction: &Transaction<'_>, user: &User) -> Result<(), S
     inserted.map(drop).map_err(conflict)
 }
 
+/// Adds a user, with the entry in the log of changes and the line of the feed.
+pub(super) fn create(transaction: &Transaction<'_>, user: &User, stamp: &Stamp) -> Result<(), StoreError> {
+    insert(transaction, user)?;
+    let after = domain::audit::user(user);
+    audit::write(transaction, &stamp.entry("user.created", user.id.as_str(), None, Some(after)))?;
+    feed::write(transaction, &Happening::User(user.id.clone()), stamp.at)
+}
+
 #[async_trait]
 impl UserStore for SqliteStore {
     async fn user(&self, id: &UserId) -> Result<Option<User>, StoreError> {
@@ -89,10 +97,10 @@ impl UserStore for SqliteStore {
     async fn insert_user(&self, user: &User, stamp: &Stamp) -> Result<Cursor, StoreError> {
         let (user, stamp, epoch) = (user.clone(), stamp.clone(), self.epoch.clone());
         self.write(move |transaction| {
-            insert(transaction, &user)?;
-            let after = domain::audit::user(&user);
-            audit::write(transaction, &stamp.entry("user.created", user.id.as_str(), None, Some(after)))?;
-            feed::write(transaction, &Happening::User(user.id), stamp.at)?;
+            if let Some(identity) = &user.clerk {
+                webhooks::exists_at_clerk(transaction, identity)?;
+            }
+            create(transaction, &user, &stamp)?;
             Ok(Cursor::new(epoch, feed::newest(transaction)?))
         })
         .await
@@ -110,6 +118,7 @@ impl UserStore for SqliteStore {
             if !user.may_be_linked() {
                 return Err(StoreError::Conflict(Conflict::NotLinkable));
             }
+            webhooks::exists_at_clerk(transaction, &identity)?;
             transaction
                 .execute(
                     "UPDATE users SET clerk_issuer = ?2, clerk_id = ?3, updated_at = ?4 WHERE id = ?1",
@@ -141,11 +150,15 @@ impl UserStore for SqliteStore {
                 return Err(StoreError::Conflict(Conflict::Revision));
             }
             let (before, was_admin) = (domain::audit::user(&user), user.is_acting_admin());
+            let decides = patch.is_active.is_some();
             patch.apply(&mut user, stamp.at);
             if was_admin && !user.is_acting_admin() && other_admins(transaction, &id)? == 0 {
                 return Err(StoreError::Conflict(Conflict::LastAdmin));
             }
             update(transaction, &user)?;
+            if decides {
+                webhooks::decided_here(transaction, &user)?;
+            }
             let after = domain::audit::user(&user);
             audit::write(transaction, &stamp.entry("user.changed", id.as_str(), Some(before), Some(after)))?;
             feed::write(transaction, &Happening::User(id), stamp.at)?;
