@@ -9,6 +9,7 @@ mod mongo_only;
 mod records;
 mod sessions;
 mod sqlite_only;
+mod webhooks;
 
 use std::sync::Arc;
 
@@ -104,6 +105,14 @@ suite! {
     sessions::being_seen_moves_forward_and_is_not_told;
     sessions::revocations_hold_until_their_end_and_of_two_the_longer;
     sessions::another_handle_hears_of_a_revocation;
+    webhooks::a_delivery_is_taken_once;
+    webhooks::events_are_applied_in_the_order_in_which_they_happened;
+    webhooks::a_deleted_user_stays_deleted;
+    webhooks::an_event_links_only_what_a_sign_in_would;
+    webhooks::being_barred_ends_and_what_was_decided_here_stays;
+    webhooks::a_session_that_ended_is_revoked_once;
+    webhooks::of_many_at_once_one_is_taken;
+    webhooks::a_deletion_beside_a_first_sign_in_leaves_nobody_active;
 }
 
 /// All at once, in order.

@@ -239,6 +239,10 @@ pub(crate) async fn key_sets_are_kept(place: &Place) {
         assert_eq!(store.key_set("https://a").await.expect("read"), Some(set));
     }
     assert_eq!(store.key_set("https://b").await.expect("read"), None);
+    // Of two processes, the one that fetched later is right.
+    let older = KeptKeySet { document: "[3]".into(), fetched_at: NOW };
+    store.keep_key_set("https://a", &older).await.expect("kept");
+    assert_eq!(store.key_set("https://a").await.expect("read").expect("there").document, "[2]");
 }
 
 pub(crate) async fn every_change_leaves_an_entry_and_no_secret(place: &Place) {
