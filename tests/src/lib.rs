@@ -9,4 +9,5 @@ pub mod mongod;
 pub mod ports;
 pub mod redis;
 pub mod stack;
+pub mod svix;
 pub mod wait;

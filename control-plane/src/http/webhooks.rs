@@ -41,8 +41,8 @@ impl FromRequest<Shared> for Delivery {
 impl Input for Delivery {
     fn describe(draft: &mut Draft) {
         for name in NAMES {
-            let meaning = "As Svix signs deliveries; `webhook-…` is taken, too.";
-            draft.header(&format!("svix-{name}"), true, meaning, Object::with_type(Type::String).into());
+            let meaning = "As Svix signs deliveries. All three are needed, once each; `webhook-…` does as well.";
+            draft.header(&format!("svix-{name}"), false, meaning, Object::with_type(Type::String).into());
         }
         draft.codes(&[ApiCode::BodyTooLarge]);
     }

@@ -30,16 +30,18 @@ pub struct PolicyFault {
 const OWN_PATHS: [&str; 5] = ["/api/me", "/api/keys/**", "/api/tokens/**", "/api/sessions/**", "/auth/logout"];
 /// Paths of Tollgate's own API for administrators.
 const ADMIN_PATH: &str = "/api/admin/**";
-/// Paths of Tollgate's own API that judge by themselves who asks, or tell public keys. Each one exactly, for a prefix
-/// could open a path of the application; below the one of Clerk's webhooks are those of further instances.
-const OPEN_PATHS: [&str; 4] = ["/auth/login", "/auth/refresh", "/webhooks/clerk/**", "/.well-known/jwks.json"];
+/// Paths of Tollgate's own API that judge by themselves who asks, or tell public keys. Each one exactly: a prefix could
+/// open a path of the application.
+const OPEN_PATHS: [&str; 4] = ["/auth/login", "/auth/refresh", "/webhooks/clerk", "/.well-known/jwks.json"];
 
-/// What holds without a policy file: Tollgate's own API, and a credential for everything else.
-pub fn built_in() -> Policy {
+/// What holds without a policy file: Tollgate's own API, and a credential for everything else. `clerks` are the names of
+/// Clerk's further instances, each of which has a path of its own for webhooks.
+pub fn built_in<'n>(clerks: impl Iterator<Item = &'n str>) -> Policy {
     let open = |path: &str| Route { path: path.to_owned(), auth: Auth::None, ..empty() };
     let own = |path: &str| Route { path: path.to_owned(), assertion: Some(OWN_AUDIENCE.to_owned()), ..empty() };
     let admin = Route { roles: vec![Role::Admin.as_str().to_owned()], ..own(ADMIN_PATH) };
-    let routes = OWN_PATHS.into_iter().map(own).chain([admin]).chain(OPEN_PATHS.into_iter().map(open));
+    let webhooks = clerks.map(|name| open(&format!("/webhooks/clerk/{name}")));
+    let routes = OWN_PATHS.into_iter().map(own).chain([admin]).chain(OPEN_PATHS.into_iter().map(open)).chain(webhooks);
     Policy { fallback: Fallback::Authenticate, routes: routes.collect() }
 }
 

@@ -107,11 +107,12 @@ fn what_contradicts_itself_is_refused() {
 
 #[test]
 fn the_built_in_policy_protects_everything() {
-    let policy = built_in();
+    let policy = built_in(["eu"].into_iter());
     assert_eq!(policy.fallback, Fallback::Authenticate);
     let (open, own): (Vec<_>, Vec<_>) = policy.routes.iter().partition(|route| route.auth == Auth::None);
     assert!(own.iter().all(|route| route.auth == Auth::Required && route.assertion.is_some()));
     // What is open is named exactly, and nobody is named to it.
     assert!(open.iter().all(|route| !route.path.contains('*') && route.assertion.is_none()), "{open:?}");
-    assert_eq!(open.len(), 4);
+    assert_eq!(open.len(), 5);
+    assert!(open.iter().any(|route| route.path == "/webhooks/clerk/eu"));
 }

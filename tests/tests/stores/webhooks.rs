@@ -79,7 +79,10 @@ pub(crate) async fn a_delivery_is_taken_once(place: &Place) {
     }
     let made = linked(&store, "c").await.expect("made");
     assert_eq!((made.id.as_str(), made.email_verified, made.is_active), ("u_m1", true, true));
-    assert_eq!((made.name.as_deref(), made.profile_image.as_deref()), (Some("Ada \u{1F40C}"), Some("https://img.test/a")));
+    assert_eq!(
+        (made.name.as_deref(), made.profile_image.as_deref()),
+        (Some("Ada \u{1F40C}"), Some("https://img.test/a"))
+    );
     assert_eq!((made.first_name.as_deref(), made.last_name), (Some("Ada"), None));
     assert_eq!(told(&store, &head).await, [Happening::User(made.id)]);
     assert_eq!(entries(&store, "u_m1").await, [("user.created".to_owned(), "req".to_owned())]);
@@ -216,7 +219,7 @@ pub(crate) async fn a_session_that_ended_is_revoked_once(place: &Place) {
     let ended = event("m1", ClerkNews::Ended(revocation.clone()));
     assert_eq!(take(&store, &ended).await, ClerkOutcome::Ended);
     assert_eq!(take(&store, &ended).await, ClerkOutcome::Doubled);
-    assert_eq!(store.revocations(NOW).await.expect("read"), [revocation.clone()]);
+    assert_eq!(store.revocations(NOW).await.expect("read"), std::slice::from_ref(&revocation));
     assert_eq!(told(&store, &head).await, [Happening::Revoked(revocation)]);
     assert_eq!(entries(&store, "sess_1").await.len(), 1);
 }
@@ -250,10 +253,8 @@ pub(crate) async fn a_deletion_beside_a_first_sign_in_leaves_nobody_active(place
         let person = User { clerk: Some(clerk(&id)), ..user(&format!("u{round}")) };
         let (deletion, stamp) = (gone(&format!("m{round}"), &id), stamp());
         let fresh = UserId::new("none");
-        let (made, deleted) = tokio::join!(
-            stores[0].insert_user(&person, &by),
-            stores[1].take_event(&deletion, &fresh, &stamp)
-        );
+        let (made, deleted) =
+            tokio::join!(stores[0].insert_user(&person, &by), stores[1].take_event(&deletion, &fresh, &stamp));
         if let Err(error) = made {
             assert_eq!(conflict::<()>(Err(error)), Conflict::ClerkDeleted);
         }

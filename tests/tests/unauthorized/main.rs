@@ -177,7 +177,13 @@ async fn open_routes_tell_public_keys_only() {
     let world = World::start().await;
     for (method, path) in OPEN_ROUTES {
         let answer = world.ask(Request::new(method.as_str(), path)).await;
-        assert!(answer.status == 200 || answer.status == 415, "{method} {path}: {}", answer.text());
+        // Without a signing secret there are no webhooks.
+        let expected = match *path {
+            path if path.starts_with("/webhooks/") => 404,
+            path if path.starts_with("/auth/") => 415,
+            _ => 200,
+        };
+        assert_eq!(answer.status, expected, "{method} {path}: {}", answer.text());
     }
     let answer = world.ask(Request::get("/.well-known/jwks.json")).await;
     let set = answer.json();
