@@ -122,7 +122,7 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     let assertions = Assertions::load(&app).await.map_err(StartError::AssertionKey)?;
     let (policy_file, policy) = match config.policy_file.clone().map(PolicyFile::open).transpose()? {
         Some((file, policy)) => (Some(file), policy),
-        None => (None, policy::built_in(config.more_clerk.iter().map(|clerk| &*clerk.name))),
+        None => (None, policy::built_in(config.clerk_names())),
     };
     let mut tasks = JoinSet::new();
     let mut identities = Identities::of_the_store();

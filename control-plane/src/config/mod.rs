@@ -110,6 +110,11 @@ impl Config {
         self.clerk.iter().chain(&self.more_clerk)
     }
 
+    /// The names of the further instances of Clerk.
+    pub fn clerk_names(&self) -> impl Iterator<Item = &str> {
+        self.more_clerk.iter().map(|clerk| &*clerk.name)
+    }
+
     /// Reads the settings: `file` (or the one that `TOLLGATE_CONFIG` names), and over it `source`.
     ///
     /// # Errors

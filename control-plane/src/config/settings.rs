@@ -68,7 +68,7 @@ settings! {
 }
 
 /// Words in a key that say that its value is a secret. Whoever adds a secret of another name adds its word here.
-const SECRET_WORDS: &[&str] = &["secret", "token", "headers", "private"];
+const SECRET_WORDS: &[&str] = &["secret", "token", "headers", "private", "instances"];
 
 impl Setting {
     /// Whether the value must never be shown.
@@ -86,7 +86,7 @@ mod tests {
 
     #[test]
     fn secrets_are_known_by_their_keys() {
-        for setting in [EDGE_SECRET, CLERK_SECRET_KEY, LEGACY_SECRET] {
+        for setting in [EDGE_SECRET, CLERK_SECRET_KEY, CLERK_WEBHOOK_SECRETS, CLERK_INSTANCES, LEGACY_SECRET] {
             assert!(setting.is_secret(), "{}", setting.key);
         }
         for setting in ALL {

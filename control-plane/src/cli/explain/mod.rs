@@ -101,7 +101,7 @@ pub(super) async fn run(scene: &Scene, args: &Args) -> Result<(), CliFault> {
 async fn settings(app: &App, config: &Config) -> Result<Settings, CliFault> {
     let policy = match config.policy_file.clone().map(PolicyFile::open).transpose() {
         Ok(Some((_, policy))) => policy,
-        Ok(None) => policy::built_in(),
+        Ok(None) => policy::built_in(config.clerk_names()),
         Err(fault) => return Err(CliFault::Refused(fault.to_string())),
     };
     let sign_in = SignIn::load(app, config.legacy.as_ref(), std::sync::Arc::new(InMemory::default())).await?;
