@@ -12,7 +12,7 @@ use tollgate::{
 
 use crate::{
     http::{self, Request},
-    stack::LEGACY_SECRET,
+    stack::{LEGACY_SECRET, WEBHOOK_SECRET},
     wait::{PATIENCE, until},
 };
 
@@ -133,6 +133,9 @@ fn command(config: &Config, log: PathBuf) -> Command {
     if let Some(clerk) = &config.clerk {
         set(&settings::CLERK_ISSUER, clerk.issuer.clone());
         set(&settings::CLERK_AUTHORIZED_PARTIES, clerk.authorized_parties.join(","));
+        if !clerk.webhook_secrets.is_empty() {
+            set(&settings::CLERK_WEBHOOK_SECRETS, WEBHOOK_SECRET.to_owned());
+        }
         if let ClerkKeys::Fetched { url, refresh, min_interval } = &clerk.keys {
             set(&settings::CLERK_JWKS_URL, url.to_string());
             set(&settings::CLERK_JWKS_REFRESH, format!("{}ms", refresh.as_millis()));

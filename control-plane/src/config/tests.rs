@@ -184,3 +184,69 @@ fn secrets_do_not_print() {
     let shown = faults.join("\n");
     assert!(!shown.contains("but secret") && !shown.contains("hidden") && !shown.contains("in-the-file"), "{shown}");
 }
+
+#[test]
+fn several_instances_of_clerk() {
+    let whsec = "whsec_AAECAwQFBgcICQoLDA0ODxAREhMUFRYX";
+    let file = format!(
+        "[clerk]\nissuer = \"https://clerk.a\"\nwebhook_secrets = [\"{whsec}\", \"{whsec}\"]\n\
+         api_url = \"http://127.0.0.1:9\"\n[[clerk.instances]]\nname = \"eu\"\nissuer = \"https://clerk.eu\"\n\
+         authorized_parties = [\"https://app.eu\"]\nmissing_party = \"accept\"\nsecret_key = \"sk_live_eu\"\n\
+         webhook_secrets = \"{whsec}\"\n[[clerk.instances]]\nname = \"test\"\npublishable_key = \
+         \"pk_test_ZXhhbXBsZS5hY2NvdW50cy5kZXYk\"\n"
+    );
+    let config = load(&[SECRET], Some(&file)).unwrap();
+    let shown: Vec<_> = config
+        .clerks()
+        .map(|clerk| {
+            (clerk.name.as_str(), clerk.issuer.as_str(), clerk.api_url.to_string(), clerk.webhook_secrets.len())
+        })
+        .collect();
+    let default = "https://api.clerk.com/".to_owned();
+    assert_eq!(
+        shown,
+        [
+            ("", "https://clerk.a", "http://127.0.0.1:9/".to_owned(), 2),
+            ("eu", "https://clerk.eu", default.clone(), 1),
+            ("test", "https://example.accounts.dev", default, 0),
+        ]
+    );
+    let eu = &config.more_clerk[0];
+    assert_eq!(
+        (eu.authorized_parties.as_slice(), eu.secret_key.is_some()),
+        (["https://app.eu".to_owned()].as_slice(), true)
+    );
+    assert_eq!(config.clerk_names().collect::<Vec<_>>(), ["eu", "test"]);
+    assert!(!format!("{config:?}").contains("AAECAw"), "a secret is not printed");
+
+    let inline = ("TOLLGATE_CLERK_INSTANCES", "[{name = \"eu\", issuer = \"https://clerk.eu\"}]");
+    assert_eq!(load(&[SECRET, inline], Some(&file)).unwrap().more_clerk.len(), 1, "the environment goes over the file");
+
+    let one = |rest: &str| format!("[[clerk.instances]]\n{rest}");
+    for (file, parts) in [
+        (one("name = \"eu\""), &["instance eu: publishable_key is not set"][..]),
+        (one("issuer = \"https://a.eu\""), &["instance 1: name must have"]),
+        (one("name = \"E U\"\nissuer = \"https://a.eu\""), &["name must have 1 to 32"]),
+        (one("name = \"eu\"\nissuer = \"https://a.eu\"\nsecrets = 1"), &["instance eu: secrets means nothing here"]),
+        (
+            one("name = \"eu\"\nissuer = \"http://a.eu\"\nmissing_party = 1"),
+            &["issuer must be https", "must be a text"],
+        ),
+        (one("name = \"eu\"\nissuer = \"https://a.eu\"\nwebhook_secrets = [\"x\"]"), &["must begin with whsec_"]),
+        (
+            format!(
+                "{}\n{}",
+                one("name = \"eu\"\nissuer = \"https://a.eu\""),
+                one("name = \"eu\"\nissuer = \"https://a.eu\"")
+            ),
+            &["name is there already", "is the one of another instance"],
+        ),
+        ("[clerk]\ninstances = 1".to_owned(), &["must be an array of tables"]),
+        ("[clerk]\nissuer = \"https://a\"\napi_url = \"http://api.clerk.com\"".to_owned(), &["clerk.api_url"]),
+        ("[clerk]\nwebhook_secrets = [\"whsec_AAAA\"]\nissuer = \"https://a\"".to_owned(), &["shorter than any"]),
+        (format!("[clerk]\nwebhook_secrets = [\"{whsec}\"]"), &["clerk.publishable_key"]),
+    ] {
+        check(&[], Some(&file), parts);
+    }
+    check(&[("TOLLGATE_CLERK_INSTANCES", "[{")], None, &["must be an array of inline tables"]);
+}

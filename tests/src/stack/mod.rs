@@ -7,7 +7,7 @@ mod people;
 use std::path::PathBuf;
 
 pub(crate) use options::LEGACY_SECRET;
-pub use options::{ISSUER, Options, PARTY};
+pub use options::{ISSUER, Options, PARTY, WEBHOOK_SECRET};
 pub use people::{new_key, user_with_password};
 use tempfile::TempDir;
 use tollgate::{

@@ -4,7 +4,7 @@ use std::{net::SocketAddr, time::Duration};
 
 use tempfile::TempDir;
 use tollgate::{
-    clerk::url::JwksUrl,
+    clerk::{svix::SigningSecret, url::JwksUrl},
     config::{ClerkConfig, ClerkKeys, Config, LegacyConfig, Secret, SignInConfig, Signing, StoreLocation},
     dev::{issuer::Issuer, shipped},
 };
@@ -16,6 +16,8 @@ use crate::{control_plane::Kind, ports};
 pub const ISSUER: &str = "https://issuer.test";
 /// The web app, claim `azp`.
 pub const PARTY: &str = "https://app.test";
+/// The signing secret of Clerk's webhooks.
+pub const WEBHOOK_SECRET: &str = "whsec_AAECAwQFBgcICQoLDA0ODxAREhMUFRYX";
 pub(crate) const LEGACY_SECRET: &str = "legacy-secret-of-the-tests-0123456789";
 pub(super) const EDGE_SECRET: &str = "edge-secret-of-the-tests-0123456789";
 
@@ -66,6 +68,7 @@ pub(super) fn config(dir: &TempDir, options: &Options, issuer: &Issuer) -> Confi
         refresh: Duration::from_secs(300),
         min_interval: Duration::from_millis(100),
     };
+    clerk.webhook_secrets = vec![SigningSecret::parse(WEBHOOK_SECRET).expect("a secret")];
     let mut legacy = LegacyConfig::shared("HS256", &Secret::new(LEGACY_SECRET), None).expect("a secret");
     legacy.audience.clone_from(&options.legacy_audience);
     if !options.legacy_keys.is_empty() {

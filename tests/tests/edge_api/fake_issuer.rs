@@ -13,7 +13,7 @@ use tokio::{
 };
 
 /// What it answers.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Mood {
     /// A key set with this key.
     Good(&'static str),
@@ -33,8 +33,32 @@ pub(crate) enum Mood {
     Huge,
     /// Half an answer, then silence.
     Slow,
+    /// Half an answer, then hangs up.
+    Truncated,
+    /// JSON that is no key set.
+    WrongJson,
+    /// A set with a shared secret only.
+    Symmetric,
     /// Hangs up.
     HangUp,
+}
+
+impl Mood {
+    /// Every way in which it does not give a good set.
+    pub(crate) const BAD: [Self; 12] = [
+        Self::Html,
+        Self::Empty,
+        Self::NoKeys,
+        Self::WeakKey,
+        Self::Error,
+        Self::Redirect,
+        Self::Huge,
+        Self::Slow,
+        Self::Truncated,
+        Self::WrongJson,
+        Self::Symmetric,
+        Self::HangUp,
+    ];
 }
 
 /// A running issuer.
@@ -90,8 +114,7 @@ async fn answer(mut stream: TcpStream, mood: Arc<Mutex<Mood>>, fetches: Arc<Atom
     let read = stream.read(&mut request).await.unwrap_or(0);
     fetches.fetch_add(1, Ordering::SeqCst);
     let elsewhere = String::from_utf8_lossy(&request[..read]).starts_with("GET /elsewhere");
-    let mood =
-        if elsewhere { Mood::Good("elsewhere") } else { mood.lock().unwrap_or_else(PoisonError::into_inner).clone() };
+    let mood = if elsewhere { Mood::Good("elsewhere") } else { *mood.lock().unwrap_or_else(PoisonError::into_inner) };
     let text = match mood {
         Mood::Good(kid) => reply("200 OK", "Content-Type: application/json\r\n", &set_of(kid, 256)),
         Mood::Html => reply("200 OK", "Content-Type: text/html\r\n", "<html><body>Sign in to the Wi-Fi</body></html>"),
@@ -109,6 +132,15 @@ async fn answer(mut stream: TcpStream, mood: Arc<Mutex<Mood>>, fetches: Arc<Atom
             // The other side may have gone: that is its affair.
             let _ = stream.write_all(half.as_bytes()).await;
             return std::future::pending().await;
+        }
+        Mood::Truncated => {
+            let whole = reply("200 OK", "", &set_of("truncated", 256));
+            whole[..whole.len() - 20].to_owned()
+        }
+        Mood::WrongJson => reply("200 OK", "Content-Type: application/json\r\n", "{\"keys\":{\"kid\":\"wrong\"}}"),
+        Mood::Symmetric => {
+            let key = json!({"kty": "oct", "kid": "shared", "alg": "HS256", "k": URL_SAFE_NO_PAD.encode([7; 64])});
+            reply("200 OK", "", &json!({ "keys": [key] }).to_string())
         }
         Mood::HangUp => return,
     };

@@ -31,36 +31,103 @@ async fn the_first_settings_have_the_keys() {
     server.stop().await;
 }
 
+/// One sample of the metrics; 0 where there is none.
+async fn counted(server: &Server, sample: &str) -> f64 {
+    let metrics = send(server.running.edge_addr, &Request::get("/metrics")).await.expect("metrics").text();
+    let line = metrics.lines().find_map(|line| line.strip_prefix(sample).map(str::to_owned));
+    line.map_or(0.0, |value| value.trim().parse().expect("a number"))
+}
+
+async fn ready(server: &Server) -> u16 {
+    send(server.running.edge_addr, &Request::get("/readyz")).await.expect("an answer").status
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn no_misbehaviour_takes_good_keys_away_nor_a_restart_during_it() {
-    for bad in [
-        Mood::Html,
-        Mood::Empty,
-        Mood::NoKeys,
-        Mood::WeakKey,
-        Mood::Error,
-        Mood::Redirect,
-        Mood::Huge,
-        Mood::Slow,
-        Mood::HangUp,
-    ] {
+    let bad_fetches = format!("tollgate_key_set_fetches_total{{issuer=\"{CLERK}\",outcome=\"bad\"}}");
+    for bad in Mood::BAD {
         let issuer = FakeIssuer::start(Mood::Good("one")).await;
         let mut server = server(&issuer, FAST, FAST).await;
         assert_eq!(server.kids().await, ["one"]);
         for _ in 0..2 {
-            issuer.set(bad.clone());
-            let before = issuer.fetches();
-            let tried = || async { (issuer.fetches() > before + 1 || matches!(bad, Mood::Slow)).then_some(()) };
-            until("the issuer is asked again", PATIENCE, tried).await;
+            issuer.set(bad);
+            let before = counted(&server, &bad_fetches).await;
+            // A fetch that hangs is given up, and counted, after five seconds only.
+            let tried =
+                || async { (bad == Mood::Slow || counted(&server, &bad_fetches).await > before + 1.5).then_some(()) };
+            until("the failure is counted", PATIENCE, tried).await;
             assert_eq!(server.kids().await, ["one"], "{bad:?}");
+            assert_eq!(ready(&server).await, 200, "{bad:?}: good keys are in use");
             server = server.restart().await;
             assert_eq!(server.kids().await, ["one"], "{bad:?} after a restart");
+            assert_eq!(ready(&server).await, 200, "{bad:?} after a restart");
         }
         issuer.set(Mood::Good("two"));
         let healed = || async { (server.kids().await == ["two"]).then_some(()) };
         until("the issuer is well again", PATIENCE, healed).await;
+        let age = counted(&server, &format!("tollgate_key_set_age_seconds{{issuer=\"{CLERK}\"}}")).await;
+        assert!(age < 5.0, "{bad:?}: the new set is {age} s old");
         server.stop().await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_never_had_keys_is_not_ready_and_has_none_of_a_bad_answer() {
+    for bad in Mood::BAD {
+        let issuer = FakeIssuer::start(bad).await;
+        let server = server(&issuer, FAST, FAST).await;
+        assert_eq!(server.kids().await, [""; 0], "{bad:?}");
+        assert_eq!(ready(&server).await, 503, "{bad:?}");
+        server.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hanging_fetch_is_given_up_and_counted() {
+    let issuer = FakeIssuer::start(Mood::Good("one")).await;
+    let server = server(&issuer, FAST, FAST).await;
+    assert_eq!(server.kids().await, ["one"]);
+    issuer.set(Mood::Slow);
+    let bad = format!("tollgate_key_set_fetches_total{{issuer=\"{CLERK}\",outcome=\"bad\"}}");
+    let given_up = || async { (counted(&server, &bad).await > 0.5).then_some(()) };
+    let ((), took) = until("the fetch is given up", PATIENCE, given_up).await;
+    assert_eq!(server.kids().await, ["one"]);
+    println!("a fetch that hangs was given up after {took:?}");
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_one_replica_has_fetched_another_tells_at_once() {
+    let issuer = FakeIssuer::start(Mood::Good("one")).await;
+    let (first, folder) = config();
+    let mut first = first;
+    first.clerk = Some(clerk(&issuer.url, NEVER, FAST));
+    let second = first.clone();
+    let first = Server::start(first, folder).await;
+    // Another process on the same data.
+    let (_, unused) = config();
+    let second = Server::start(second, unused).await;
+    assert_eq!((first.kids().await, second.kids().await), (vec!["one".to_owned()], vec!["one".to_owned()]));
+    let held = second.sync(None).await.cursor;
+
+    let cursor = first.sync(None).await.cursor;
+    issuer.set(Mood::Good("two"));
+    assert_eq!(first.post("/edge/v1/refresh", json!({"issuer": CLERK})).await.status, 202);
+    let told = first.sync(Some(&cursor)).await;
+    let keys = |settings: tollgate_protocol::edge::Settings| settings.issuers[0].keys[0].kid.clone();
+    assert_eq!(told.settings.and_then(keys).as_deref(), Some("two"));
+    // An Envoy that goes over is not told the former keys, and nothing twice.
+    let over = tokio::time::timeout(Duration::from_millis(300), second.sync(Some(&told.cursor))).await;
+    assert!(over.is_err(), "there was no news: {over:?}");
+    // One that has asked the other replica all the time hears within a few seconds, though that one never fetched.
+    let (answer, took) = until("the other replica has taken it over", PATIENCE, || async {
+        second.sync(Some(&held)).await.settings.and_then(keys).filter(|kid| kid == "two")
+    })
+    .await;
+    println!("a key set fetched by one replica was told by another after {took:?}");
+    assert_eq!((answer.as_str(), issuer.fetches()), ("two", 3));
+    first.stop().await;
+    second.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

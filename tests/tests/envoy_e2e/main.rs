@@ -13,3 +13,4 @@ mod outages;
 mod public_api;
 mod sign_in;
 mod signatures;
+mod webhooks;

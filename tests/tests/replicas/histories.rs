@@ -1,7 +1,10 @@
-//! Find or create, with random histories of sign-ins, registrations, changes of address, roles and deletions, against a
-//! model that is as plain as can be: never two users of one Clerk id, never somebody else's account.
+//! Find or create, with random histories of sign-ins, registrations, changes of address, roles, deletions and events of
+//! Clerk, against a model that is as plain as can be: never two users of one Clerk id, never somebody else's account.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use mongodb::bson::{Document, doc};
 use proptest::{
@@ -12,12 +15,15 @@ use tollgate::{
     app::App,
     clock::SystemClock,
     config::StoreLocation,
-    domain::{Role, UserId, UserPatch},
+    domain::{
+        ClerkIdentity, Email, Role, Stamp, Timestamp, UserId, UserPatch,
+        clerk::{ClerkEvent, ClerkNews, ClerkProfile},
+    },
     service::{
         resolve::resolve,
         users::{self, NewUser},
     },
-    store,
+    store::{self, Store},
 };
 use tollgate_protocol::{
     Code,
@@ -33,16 +39,21 @@ enum Event {
     MakeAdmin { user: u8 },
     ChangeEmail { user: u8, email: u8, verified: bool },
     Delete { user: u8 },
+    ClerkSays { clerk: u8, email: Option<u8>, verified: bool },
+    ClerkDeletes { clerk: u8 },
 }
 
 fn event() -> impl Strategy<Value = Event> {
     let (people, addresses) = (0..4_u8, 0..4_u8);
     let often = prop::bool::weighted(0.8);
     prop_oneof![
-        6 => (people, prop::option::weighted(0.8, addresses.clone()), often, prop::bool::weighted(0.1))
+        6 => (people.clone(), prop::option::weighted(0.8, addresses.clone()), often, prop::bool::weighted(0.1))
             .prop_map(|(clerk, email, verified, impersonated)| Event::SignIn { clerk, email, verified, impersonated }),
         2 => (addresses.clone(), often).prop_map(|(email, verified)| Event::Register { email, verified }),
         1 => any::<u8>().prop_map(|user| Event::MakeAdmin { user }),
+        3 => (people.clone(), prop::option::weighted(0.8, addresses.clone()), often)
+            .prop_map(|(clerk, email, verified)| Event::ClerkSays { clerk, email, verified }),
+        1 => people.prop_map(|clerk| Event::ClerkDeletes { clerk }),
         2 => (any::<u8>(), addresses, often)
             .prop_map(|(user, email, verified)| Event::ChangeEmail { user, email, verified }),
         1 => any::<u8>().prop_map(|user| Event::Delete { user }),
@@ -67,6 +78,74 @@ struct Account {
 }
 
 type Accounts = BTreeMap<String, Account>;
+
+/// Whom Clerk has deleted, and the number of the newest event.
+#[derive(Debug, Default)]
+struct AtClerk {
+    deleted: BTreeSet<String>,
+    newest: i64,
+}
+
+/// Applies an event of Clerk to the store and to the model.
+async fn clerk_says(
+    store: &Arc<dyn Store>,
+    accounts: &mut Accounts,
+    at: &mut AtClerk,
+    clerk: String,
+    news: Option<(Option<String>, bool)>,
+) {
+    at.newest += 1;
+    let identity = ClerkIdentity { issuer: "https://clerk.test".to_owned(), id: clerk.clone() };
+    let fresh = UserId::new(format!("usr_{}", mongod::fresh_name()));
+    let what = match &news {
+        None => ClerkNews::Deleted(identity),
+        Some((email, email_verified)) => ClerkNews::Profile(Box::new(ClerkProfile {
+            identity,
+            email: email.as_deref().and_then(Email::new),
+            email_verified: *email_verified,
+            name: None,
+            first_name: None,
+            last_name: None,
+            image: None,
+            barred: false,
+            updated_at: Timestamp::from_millis(at.newest),
+        })),
+    };
+    let event = ClerkEvent { issuer: "https://clerk.test".to_owned(), delivery: mongod::fresh_name(), news: what };
+    store.take_event(&event, &fresh, &Stamp::system(Timestamp::from_millis(at.newest))).await.expect("taken");
+
+    let linked = accounts.iter().find(|(_, account)| account.clerk.as_ref() == Some(&clerk)).map(|(id, _)| id.clone());
+    let Some((email, verified)) = news else {
+        at.deleted.insert(clerk);
+        if let Some(account) = linked.and_then(|id| accounts.get_mut(&id)) {
+            (account.email, account.verified) = (None, false);
+        }
+        return;
+    };
+    if at.deleted.contains(&clerk) {
+        return;
+    }
+    let holder = accounts.iter().find(|(_, account)| email.is_some() && account.email == email);
+    let holder = holder.map(|(id, account)| (id.clone(), account.clone()));
+    match (linked, holder) {
+        (Some(id), holder) => {
+            let free = holder.is_none_or(|(holder, _)| holder == id);
+            if let Some(account) = accounts.get_mut(&id).filter(|_| verified && free && email.is_some()) {
+                (account.email, account.verified) = (email, true);
+            }
+        }
+        (None, Some((id, account))) => {
+            if verified && account.verified && account.clerk.is_none() && !account.admin {
+                accounts.get_mut(&id).expect("known").clerk = Some(clerk);
+            }
+        }
+        (None, None) => {
+            let email = email.filter(|_| verified);
+            let account = Account { verified: email.is_some(), email, clerk: Some(clerk), admin: false };
+            accounts.insert(fresh.as_str().to_owned(), account);
+        }
+    }
+}
 
 /// What a sign-in must give.
 #[derive(Debug, PartialEq, Eq)]
@@ -129,9 +208,11 @@ impl Raw {
 
     async fn clear(&self) {
         match self {
-            Self::Sqlite(file) => drop(file.execute("DELETE FROM users", []).expect("deleted")),
+            Self::Sqlite(file) => file.execute_batch("DELETE FROM users; DELETE FROM clerk_users").expect("deleted"),
             Self::Mongo(database) => {
-                database.collection::<Document>("users").delete_many(doc! {}).await.expect("deleted");
+                for name in ["users", "tollgate_clerk_users"] {
+                    database.collection::<Document>(name).delete_many(doc! {}).await.expect("deleted");
+                }
             }
         }
     }
@@ -165,15 +246,23 @@ impl Raw {
     }
 }
 
-async fn run(app: &App, raw: &Raw, history: &[Event]) {
+async fn run(store: &Arc<dyn Store>, raw: &Raw, history: &[Event]) {
     raw.clear().await;
-    let mut accounts = Accounts::new();
+    let app = &App::with(Arc::clone(store), Arc::new(SystemClock));
+    let (mut accounts, mut at_clerk) = (Accounts::new(), AtClerk::default());
     for event in history {
         let nth = |user: u8| accounts.keys().nth(usize::from(user) % accounts.len().max(1)).cloned();
         match event {
             Event::SignIn { clerk, email, verified, impersonated } => {
                 let (clerk, email) = (subject(*clerk), email.map(address));
-                let wanted = expected(&accounts, &clerk, email.as_deref(), *verified, *impersonated);
+                let linked = accounts.values().any(|account| account.clerk.as_ref() == Some(&clerk));
+                let wanted = match expected(&accounts, &clerk, email.as_deref(), *verified, *impersonated) {
+                    // Whom Clerk has deleted is neither made nor linked again.
+                    Expected::New(_) | Expected::Known(_) if !linked && at_clerk.deleted.contains(&clerk) => {
+                        Expected::Refused(Code::UserUnknown)
+                    }
+                    wanted => wanted,
+                };
                 let request = ResolveRequest::Clerk {
                     issuer: "https://clerk.test".to_owned(),
                     subject: clerk.clone(),
@@ -232,6 +321,13 @@ async fn run(app: &App, raw: &Raw, history: &[Event]) {
                 raw.delete(&id).await;
                 accounts.remove(&id);
             }
+            Event::ClerkSays { clerk, email, verified } => {
+                let news = Some((email.map(address), *verified));
+                clerk_says(store, &mut accounts, &mut at_clerk, subject(*clerk), news).await;
+            }
+            Event::ClerkDeletes { clerk } => {
+                clerk_says(store, &mut accounts, &mut at_clerk, subject(*clerk), None).await;
+            }
         }
         let everybody = raw.everybody().await;
         let mut clerks: Vec<&String> = everybody.iter().filter_map(|(_, account)| account.clerk.as_ref()).collect();
@@ -241,13 +337,13 @@ async fn run(app: &App, raw: &Raw, history: &[Event]) {
     }
 }
 
-fn check(cases: u32, app: &App, raw: &Raw) {
+fn check(cases: u32, store: &Arc<dyn Store>, raw: &Raw) {
     let handle = tokio::runtime::Handle::current();
     let runs = Runs { cases, failure_persistence: None, ..Runs::default() };
     let histories = prop::collection::vec(event(), 1..30);
     tokio::task::block_in_place(|| {
         let outcome = TestRunner::new(runs).run(&histories, |history| {
-            handle.block_on(run(app, raw, &history));
+            handle.block_on(run(store, raw, &history));
             Ok(())
         });
         outcome.unwrap_or_else(|fault| panic!("{fault}"));
@@ -260,7 +356,7 @@ async fn no_history_gives_two_users_or_a_takeover_on_sqlite() {
     let file = folder.path().join("tollgate.db");
     let store = store::open(&StoreLocation::Sqlite(file.clone())).await.expect("opens");
     let raw = Raw::Sqlite(rusqlite::Connection::open(file).expect("opens"));
-    check(100, &App::with(store, Arc::new(SystemClock)), &raw);
+    check(100, &store, &raw);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -268,5 +364,5 @@ async fn no_history_gives_two_users_or_a_takeover_on_mongodb() {
     let (cluster, name) = (Cluster::shared().await, mongod::fresh_name());
     let store = store::open(&cluster.location(&name)).await.expect("opens");
     let raw = Raw::Mongo(cluster.database(&name).await);
-    check(25, &App::with(store, Arc::new(SystemClock)), &raw);
+    check(25, &store, &raw);
 }
