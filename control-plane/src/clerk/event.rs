@@ -7,9 +7,12 @@ use tollgate_protocol::{Revocation, Revoked};
 use super::user;
 use crate::domain::{ClerkIdentity, Timestamp, clerk::ClerkNews};
 
-/// How long a session that is over is refused, in seconds. Clerk makes no more tokens of it, so it is the lifetime of a
-/// token that counts: a minute, and with settings of one's own hardly more than this.
-const SESSION_SECONDS: i64 = 3600;
+/// How long a session that somebody has revoked is refused, in seconds: longer than any token that Clerk's Backend API
+/// makes of a session.
+const REVOKED_SECONDS: i64 = 24 * 3600;
+/// How long a session that is over by itself is refused, in seconds. Clerk makes no more tokens of it, and the last one
+/// lives for a minute. People sign out often, and what an Envoy can remember is bounded.
+const ENDED_SECONDS: i64 = 15 * 60;
 
 /// What a body says.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -80,14 +83,15 @@ pub fn parse(issuer: &str, body: &[u8], now: Timestamp) -> Result<Event, NoEvent
             ClerkNews::Profile(Box::new(user::parse(issuer, data).ok_or(NoEvent)?))
         }
         Kind::UserDeleted => ClerkNews::Deleted(ClerkIdentity { issuer: issuer.to_owned(), id }),
-        Kind::SessionEnded | Kind::SessionRemoved | Kind::SessionRevoked => ClerkNews::Ended(Revocation {
-            what: Revoked::Session,
-            issuer: Some(issuer.to_owned()),
-            id,
-            until: now.plus_seconds(SESSION_SECONDS).unix_seconds(),
-        }),
+        Kind::SessionEnded | Kind::SessionRemoved => ended(issuer, id, now, ENDED_SECONDS),
+        Kind::SessionRevoked => ended(issuer, id, now, REVOKED_SECONDS),
     };
     Ok(Event::News(kind, news))
+}
+
+fn ended(issuer: &str, id: String, now: Timestamp, seconds: i64) -> ClerkNews {
+    let until = now.plus_seconds(seconds).unix_seconds();
+    ClerkNews::Ended(Revocation { what: Revoked::Session, issuer: Some(issuer.to_owned()), id, until })
 }
 
 #[cfg(test)]
@@ -111,7 +115,8 @@ mod tests {
             assert_eq!(read, kind);
             match (kind.as_str().split_once('.'), news) {
                 (Some(("session", _)), ClerkNews::Ended(revocation)) => {
-                    assert_eq!((revocation.id.as_str(), revocation.until), ("x_1", 1_800_003_600));
+                    let seconds = if kind == Kind::SessionRevoked { 24 * 3600 } else { 900 };
+                    assert_eq!((revocation.id.as_str(), revocation.until), ("x_1", 1_800_000_000 + seconds));
                     assert_eq!(revocation.issuer.as_deref(), Some("https://clerk.test"));
                 }
                 (Some(("user", "deleted")), ClerkNews::Deleted(identity)) => assert_eq!(identity.id, "x_1"),
