@@ -1,4 +1,7 @@
 //! Which route asks for what, as pushed to the edge. The text that operators write is parsed by the control plane.
+//!
+//! What a filter does not know it must not leave out: a member that is new to it may be the one that forbids. So unknown
+//! members make the whole policy unusable for it.
 
 use serde::{Deserialize, Serialize};
 
@@ -6,6 +9,7 @@ use crate::Method;
 
 /// All rules. The default value denies everything.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Policy {
     /// What a path that no route names gets.
     #[serde(default)]
@@ -40,10 +44,14 @@ pub enum Auth {
 }
 
 /// One route.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Route {
-    /// A path (`/a/b`), or a prefix with everything below it (`/a/**`).
+    /// A path (`/a/b`), with `{names}` for whole segments, or a prefix with everything below it (`/a/**`).
     pub path: String,
+    /// A host name (`api.example.com`), or all names below one (`*.example.com`); absent: any. Its port is not looked at.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host: Option<String>,
     /// HTTP methods; empty: all.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub methods: Vec<String>,
@@ -65,6 +73,9 @@ pub struct Route {
     /// Subscriptions of which the user needs one; empty: any.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub subscriptions: Vec<String>,
+    /// The `{name}` of the path that must be the caller's own user id; administrators are exempt.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owner: Option<String>,
     /// Leave the credential in the forwarded request.
     #[serde(default)]
     pub forward_credential: bool,

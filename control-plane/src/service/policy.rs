@@ -37,8 +37,9 @@ const OPEN_PATHS: [&str; 4] = ["/auth/login", "/auth/refresh", "/webhooks/clerk"
 /// What holds without a policy file: Tollgate's own API, and a credential for everything else. `clerks` are the names of
 /// Clerk's further instances, each of which has a path of its own for webhooks.
 pub fn built_in<'n>(clerks: impl Iterator<Item = &'n str>) -> Policy {
-    let open = |path: &str| Route { path: path.to_owned(), auth: Auth::None, ..empty() };
-    let own = |path: &str| Route { path: path.to_owned(), assertion: Some(OWN_AUDIENCE.to_owned()), ..empty() };
+    let open = |path: &str| Route { path: path.to_owned(), auth: Auth::None, ..Route::default() };
+    let own =
+        |path: &str| Route { path: path.to_owned(), assertion: Some(OWN_AUDIENCE.to_owned()), ..Route::default() };
     let admin = Route { roles: vec![Role::Admin.as_str().to_owned()], ..own(ADMIN_PATH) };
     let webhooks = clerks.map(|name| open(&format!("/webhooks/clerk/{name}")));
     let routes = OWN_PATHS.into_iter().map(own).chain([admin]).chain(OPEN_PATHS.into_iter().map(open)).chain(webhooks);
@@ -56,21 +57,6 @@ pub fn parse(text: &str) -> Result<Policy, Vec<PolicyFault>> {
     let mut reader = Reader { faults: Vec::new() };
     let policy = reader.policy(table);
     if reader.faults.is_empty() { Ok(policy) } else { Err(reader.faults) }
-}
-
-fn empty() -> Route {
-    Route {
-        path: String::new(),
-        methods: Vec::new(),
-        auth: Auth::Required,
-        accept: Vec::new(),
-        session_cookie: false,
-        roles: Vec::new(),
-        scopes: Vec::new(),
-        subscriptions: Vec::new(),
-        forward_credential: false,
-        assertion: None,
-    }
 }
 
 struct Reader {
@@ -101,7 +87,7 @@ impl Reader {
     }
 
     fn route(&mut self, at: usize, value: Value) -> Route {
-        let mut route = empty();
+        let mut route = Route::default();
         let Value::Table(table) = value else {
             self.fault(&format!("routes[{at}]"), "must be a table");
             return route;
@@ -141,6 +127,8 @@ impl Reader {
                     let known = |word: &str| Subscription::from_word(word).is_some();
                     route.subscriptions = self.words(&at, value, "must be \"free\", \"pro\" or \"enterprise\"", known);
                 }
+                "host" => route.host = self.text(&at, value),
+                "owner" => route.owner = self.text(&at, value),
                 "session_cookie" => route.session_cookie = self.truth(&at, &value),
                 "forward_credential" => route.forward_credential = self.truth(&at, &value),
                 "assertion" => route.assertion = self.assertion(&at, value),
@@ -154,6 +142,7 @@ impl Reader {
         if route.auth == Auth::None && (!route.accept.is_empty() || route.session_cookie || route.assertion.is_some()) {
             self.fault(&place("auth"), "is \"none\", but accept, session_cookie or assertion need a credential");
         }
+        self.host_and_owner(&route, place);
         if route.session_cookie && !route.accept.is_empty() && !route.accept.contains(&Method::Clerk) {
             self.fault(&place("session_cookie"), "needs \"clerk\" in accept");
         }
@@ -166,13 +155,49 @@ impl Reader {
             return String::new();
         };
         let body = path.strip_suffix("/**").unwrap_or(&path);
-        let segments_are_fine = body.split('/').skip(1).all(|part| !part.is_empty() && part != "." && part != "..");
-        let fine = |b: u8| b.is_ascii_graphic() && !b"*{}?#%\\\"<>^`|;".contains(&b);
+        let mut names = BTreeSet::new();
         let is_root = path == "/" || path == "/**";
-        if !path.starts_with('/') || path.len() > 1024 || !body.bytes().all(fine) || !(is_root || segments_are_fine) {
-            self.fault(place, "must be a path such as /a/b, or a prefix such as /a/**, in normal form, not encoded");
+        let segments_are_fine = body.split('/').skip(1).all(|part| match part.strip_prefix('{') {
+            Some(rest) => rest.strip_suffix('}').is_some_and(|name| is_name(name) && names.insert(name)),
+            None => is_plain(part),
+        });
+        if !path.starts_with('/') || path.len() > 1024 || !(is_root || segments_are_fine) {
+            self.fault(place, PATH);
         }
         path
+    }
+
+    fn text(&mut self, place: &str, value: Value) -> Option<String> {
+        match value {
+            Value::String(text) => Some(text),
+            _ => {
+                self.fault(place, "must be a text");
+                None
+            }
+        }
+    }
+
+    /// What a route says about its host and its owner.
+    fn host_and_owner(&mut self, route: &Route, place: impl Fn(&str) -> String) {
+        let is_label = |label: &str| {
+            let fine = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+            (1..=63).contains(&label.len()) && label.bytes().all(fine)
+        };
+        if let Some(host) = &route.host {
+            let name = host.strip_prefix("*.").unwrap_or(host);
+            if name.len() > 253 || !name.split('.').all(is_label) {
+                let problem = "must be a name in lower case such as api.example.com, or *.example.com for all below it";
+                self.fault(&place("host"), problem);
+            }
+        }
+        if let Some(owner) = &route.owner {
+            if !route.path.split('/').any(|part| part == format!("{{{owner}}}")) {
+                self.fault(&place("owner"), format!("names no part of the path: it would be /…/{{{owner}}}"));
+            }
+            if route.auth != Auth::Required {
+                self.fault(&place("auth"), "must be \"required\" where somebody has to be the owner");
+            }
+        }
     }
 
     fn auth(&mut self, place: &str, value: &Value) -> Auth {
@@ -227,15 +252,19 @@ impl Reader {
         }
     }
 
-    /// Two routes for one path and one method: which one decides could not be said.
+    /// Two routes for one host, one path and one method: which one decides could not be said.
     fn twice(&mut self, routes: &[Route]) {
         let mut seen = BTreeSet::new();
         let mut doubled = BTreeSet::new();
         for route in routes {
             let any = ["any method".to_owned()];
             for method in if route.methods.is_empty() { &any[..] } else { &route.methods } {
-                if !seen.insert((route.path.clone(), method.clone())) {
-                    doubled.insert(format!("{method} {}", route.path));
+                // What the names are called is no difference.
+                let shape = route.path.split('/').map(|part| if part.starts_with('{') { "{}" } else { part });
+                let shape = shape.collect::<Vec<_>>().join("/");
+                if !seen.insert((route.host.clone(), shape, method.clone())) {
+                    let host = route.host.as_deref().unwrap_or_default();
+                    doubled.insert(format!("{method} {host}{}", route.path));
                 }
             }
         }
@@ -245,8 +274,21 @@ impl Reader {
     }
 }
 
-const KNOWN: &str = "unknown key (known: path, methods, auth, accept, roles, scopes, subscriptions, assertion, \
-                     forward_credential, session_cookie)";
+const KNOWN: &str = "unknown key (known: path, host, methods, auth, accept, roles, scopes, subscriptions, owner, \
+                     assertion, forward_credential, session_cookie)";
+const PATH: &str = "must be a path such as /a/b or /a/{name}/c, or a prefix such as /a/**, in normal form, not encoded; \
+                    a name has a-z, 0-9 and _, and stands there once";
+
+/// The name of a part of the path.
+fn is_name(name: &str) -> bool {
+    !name.is_empty() && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
+}
+
+/// A part of a path that means itself, for every reader.
+fn is_plain(part: &str) -> bool {
+    let fine = |b: u8| b.is_ascii_graphic() && !b"*{}?#%\\\"<>^`|;".contains(&b);
+    !part.is_empty() && part != "." && part != ".." && part.bytes().all(fine)
+}
 
 /// A value of the operator's file, so that its fault can be found.
 fn shown(value: &Value) -> String {

@@ -28,6 +28,10 @@ fn the_whole_grammar_is_read() {
         path = "/"
         auth = "optional"
         assertion = "backend"
+        [[routes]]
+        host = "*.example.com"
+        path = "/api/users/{user_id}/**"
+        owner = "user_id"
         "#,
     )
     .unwrap();
@@ -40,6 +44,8 @@ fn the_whole_grammar_is_read() {
     );
     assert_eq!(policy.routes[1].auth, Auth::None);
     assert_eq!(policy.routes[2].assertion.as_deref(), Some("backend"));
+    let owned = &policy.routes[3];
+    assert_eq!((owned.host.as_deref(), owned.owner.as_deref()), (Some("*.example.com"), Some("user_id")));
     assert_eq!(parse("").unwrap(), Policy::default());
     assert_eq!(parse("").unwrap().fallback, Fallback::Deny);
 }
@@ -64,7 +70,7 @@ fn every_fault_is_listed() {
         "default: must be",
         "limit: unknown key",
         "routes[0] (a).path: must be",
-        "routes[0] (a).owner: unknown key",
+        "routes[0] (a).owner: names no part",
         "\"root\" must be",
         "routes[1] (no path).path: is missing",
         "\"get\" must be",
@@ -93,7 +99,17 @@ fn what_contradicts_itself_is_refused() {
         ("path = \"/a*\"", "normal form"),
         ("path = \"/a/**/b\"", "normal form"),
         ("path = \"/a/%62\"", "normal form"),
-        ("path = \"/users/{id}\"", "normal form"),
+        ("path = \"/users/{Id}\"", "normal form"),
+        ("path = \"/users/x{id}\"", "normal form"),
+        ("path = \"/users/{}\"", "normal form"),
+        ("path = \"/{id}/{id}\"", "normal form"),
+        ("path = \"/users/{id}\"\nowner = \"user\"", "names no part"),
+        ("path = \"/users/{id}\"\nowner = \"id\"\nauth = \"optional\"", "somebody has to be the owner"),
+        ("path = \"/users/{id}\"\n[[routes]]\npath = \"/users/{user}\"", "any method /users/{user} is there"),
+        ("path = \"/a\"\nhost = \"API.example.com\"", "lower case"),
+        ("path = \"/a\"\nhost = \"a.*.example.com\"", "lower case"),
+        ("path = \"/a\"\nhost = \"example.com:443\"", "lower case"),
+        ("path = \"/a\"\nhost = \"h\"\n[[routes]]\npath = \"/a\"\nhost = \"h\"", "any method h/a is there"),
         ("path = 7", "must be a text"),
         ("path = \"/a", "TOML parse error"),
     ] {

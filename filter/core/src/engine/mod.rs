@@ -104,6 +104,8 @@ enum Stop {
 struct Crossing<'a> {
     settings: &'a Compiled,
     rule: &'a Rule,
+    /// Whose the path says that it is, where that counts.
+    owner: Option<&'a [u8]>,
     request: &'a RequestView<'a>,
     turn: Turn<'a>,
     now: Now,
@@ -113,7 +115,7 @@ struct Crossing<'a> {
 impl Crossing<'_> {
     /// The last step: decides about a caller, and plans what the backend gets.
     fn permit(&self, caller: Caller<'_>) -> Result<HeaderPlan, Stop> {
-        let permit = decide::decide(caller, self.rule, self.now.seconds())?;
+        let permit = decide::decide(caller, self.rule, self.owner, self.now.seconds())?;
         let signer = self.settings.assertion.as_ref();
         Ok(HeaderPlan::permitted(&permit, self.rule, signer, self.request, self.now.seconds()))
     }
@@ -186,12 +188,13 @@ impl Engine {
             });
         };
         let path = policy::unambiguous(request.path).map_err(|_| Code::AmbiguousPath)?;
-        let rule = settings.policy.rule(request.method, path).ok_or(Code::RouteDenied)?;
+        let met = settings.policy.rule(request.method, request.authority, path).ok_or(Code::RouteDenied)?;
+        let rule = met.rule;
         if rule.auth == Auth::None {
             return Ok(HeaderPlan::anonymous(request));
         }
         let found = extract(request, rule.session_cookie).map_err(|fault| fault.code())?;
-        let at = Crossing { settings: &settings, rule, request, turn, now, world };
+        let at = Crossing { settings: &settings, rule, owner: met.owner, request, turn, now, world };
         match found {
             None if rule.auth == Auth::Optional => Ok(HeaderPlan::anonymous(request)),
             None => Err(Stop::Refuse(Code::MissingCredential)),

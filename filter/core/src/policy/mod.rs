@@ -3,10 +3,12 @@
 
 mod compile;
 mod path;
+mod tree;
 
 pub use compile::{PolicyFault, RouteFault};
 pub use path::{AmbiguousPath, unambiguous};
 use tollgate_protocol::{Method, policy::Auth};
+use tree::Node;
 
 /// What a route asks for.
 #[derive(Debug, Clone)]
@@ -23,6 +25,8 @@ pub struct Rule {
     pub scopes: Box<[Box<str>]>,
     /// Subscriptions of which one is needed; empty: any.
     pub subscriptions: Box<[Box<str>]>,
+    /// Which segment of the path, counted from 0, must be the caller's own user id.
+    pub owner: Option<usize>,
     /// Whether the backend gets the credential.
     pub forward_credential: bool,
     /// Audience of the assertion that the backend gets.
@@ -63,53 +67,25 @@ impl Accepted {
 /// All routes, indexed. The default denies everything.
 #[derive(Debug, Clone, Default)]
 pub struct CompiledPolicy {
-    routes: Vec<Route>,
+    root: Node,
     fallback: Option<Rule>,
 }
 
-#[derive(Debug, Clone)]
-struct Route {
-    pattern: Pattern,
-    methods: Box<[Box<str>]>,
-    rule: Rule,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Pattern {
-    /// This path alone.
-    Exact(Box<str>),
-    /// This path (without its final slash) and everything below it.
-    Below(Box<str>),
-}
-
-impl Pattern {
-    fn matches(&self, path: &[u8]) -> bool {
-        match self {
-            Self::Exact(exact) => exact.as_bytes() == path,
-            Self::Below(prefix) => {
-                path.strip_prefix(prefix.as_bytes()).is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/"))
-            }
-        }
-    }
-
-    /// How narrow a pattern is: an exact path before any prefix, a longer prefix before a shorter one.
-    fn rank(&self) -> (bool, usize) {
-        match self {
-            Self::Exact(path) => (true, path.len()),
-            Self::Below(path) => (false, path.len()),
-        }
-    }
+/// The rule that a request meets.
+#[derive(Debug, Clone, Copy)]
+pub struct Met<'p, 'r> {
+    /// What it asks for.
+    pub rule: &'p Rule,
+    /// What stands in the path where the rule wants the caller's own user id.
+    pub owner: Option<&'r [u8]>,
 }
 
 impl CompiledPolicy {
-    /// The rule for a request; `None`: no rule allows it. `path` is unambiguous and without its query.
-    pub fn rule(&self, method: &[u8], path: &[u8]) -> Option<&Rule> {
-        // Routes are sorted, narrowest first, so the first that matches is the most specific.
-        let route = self.routes.iter().find(|route| {
-            let method_fits = route.methods.is_empty() || route.methods.iter().any(|m| m.as_bytes() == method);
-            method_fits && route.pattern.matches(path)
-        });
-        route.map(|route| &route.rule).or(self.fallback.as_ref())
+    /// The rule for a request; `None`: no rule allows it. `path` is unambiguous and without its query, `host` is what the
+    /// client named (RFC 9110 section 7.2), with or without a port.
+    pub fn rule<'p, 'r>(&'p self, method: &[u8], host: &[u8], path: &'r [u8]) -> Option<Met<'p, 'r>> {
+        let rule = self.root.find(method, host, path).or(self.fallback.as_ref())?;
+        Some(Met { rule, owner: rule.owner.and_then(|place| tree::segments(path).nth(place)) })
     }
 }
 
@@ -122,6 +98,7 @@ impl Default for Rule {
             roles: Box::default(),
             scopes: Box::default(),
             subscriptions: Box::default(),
+            owner: None,
             forward_credential: false,
             assertion: None,
         }

@@ -11,8 +11,8 @@ fn route(path: &str, methods: &[&str], name: &str) -> Wire {
 #[track_caller]
 fn check(routes: &[Wire], method: &str, path: &str, expect: Option<&str>) {
     let policy = CompiledPolicy::compile(&Policy { fallback: Fallback::Deny, routes: routes.to_vec() }).unwrap();
-    let rule = policy.rule(method.as_bytes(), path.as_bytes());
-    assert_eq!(rule.map(|rule| &*rule.roles[0]), expect, "{method} {path}");
+    let met = policy.rule(method.as_bytes(), b"api.example.com", path.as_bytes());
+    assert_eq!(met.map(|met| &*met.rule.roles[0]), expect, "{method} {path}");
 }
 
 #[test]
@@ -46,11 +46,32 @@ fn faulty_routes_are_all_listed() {
         route("/a", &["get"], "a"),
         route("/fine", &[], "b"),
         route("/a?b", &[], "a"),
+        route("/a/{b}c", &[], "a"),
+        route("/{a}/{a}", &[], "a"),
+        route("/t/{a}/u", &["GET", "PUT"], "a"),
+        route("/t/{b}/u", &["PUT"], "a"),
+        Wire { host: Some("Example.com".into()), ..route("/h", &[], "a") },
+        Wire { owner: Some("b".into()), ..route("/o/{a}", &[], "a") },
     ];
     let faults = CompiledPolicy::compile(&Policy { fallback: Fallback::Deny, routes }).unwrap_err();
     let found: Vec<_> = faults.iter().map(|fault| (fault.index, fault.fault)).collect();
     use RouteFault::*;
-    assert_eq!(found, [(0, Relative), (1, Wildcard), (2, Ambiguous), (4, HttpMethod), (5, Duplicate), (6, Ambiguous)]);
+    assert_eq!(
+        found,
+        [
+            (0, Relative),
+            (1, Wildcard),
+            (2, Ambiguous),
+            (4, HttpMethod),
+            (5, Duplicate),
+            (6, Ambiguous),
+            (7, Wildcard),
+            (8, NameTwice),
+            (10, Duplicate),
+            (11, Host),
+            (12, Owner),
+        ]
+    );
 }
 
 #[test]

@@ -42,6 +42,8 @@ pub struct RequestView<'a> {
     pub method: &'a [u8],
     /// `:path`, with its query.
     pub path: &'a [u8],
+    /// `:authority`: the host that the client named.
+    pub authority: &'a [u8],
     /// `x-request-id`, made by Envoy.
     pub request_id: &'a [u8],
     /// `x-api-key`.
@@ -62,6 +64,7 @@ impl<'a> RequestView<'a> {
             match name {
                 b":method" => view.method = value,
                 b":path" => view.path = value,
+                b":authority" => view.authority = value,
                 _ if name == headers::API_KEY.as_bytes() => view.api_key.add(value),
                 _ if name == headers::AUTHORIZATION.as_bytes() => view.authorization.add(value),
                 _ if name == headers::COOKIE.as_bytes() => view.cookies.push(value),

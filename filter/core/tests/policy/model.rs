@@ -1,0 +1,145 @@
+//! Random policies and requests against a model: the plainest way to say which route is the most specific, one that looks at
+//! all of them. It must not use the compiled tree.
+
+use proptest::prelude::*;
+use tollgate_core::policy::CompiledPolicy;
+use tollgate_protocol::policy::{Fallback, Policy, Route};
+
+/// How a pattern's segment compares, better first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Fit {
+    Literal,
+    Name,
+    /// The pattern has ended, and the path, too.
+    End,
+    /// `**`
+    Rest,
+}
+
+/// How well a pattern fits a path, segment by segment; `None`: not at all.
+fn fit(pattern: &str, path: &str) -> Option<Vec<Fit>> {
+    let (pattern, is_prefix) = match pattern.strip_suffix("/**") {
+        Some(prefix) => (prefix, true),
+        None => (pattern, false),
+    };
+    let mut fits = Vec::new();
+    let mut there = path.split('/').skip(1);
+    for wanted in pattern.split('/').skip(1) {
+        let found = there.next()?;
+        if wanted.starts_with('{') {
+            if found.is_empty() {
+                return None;
+            }
+            fits.push(Fit::Name);
+        } else if wanted == found {
+            fits.push(Fit::Literal);
+        } else {
+            return None;
+        }
+    }
+    match (is_prefix, there.next()) {
+        (true, _) => fits.push(Fit::Rest),
+        (false, None) => fits.push(Fit::End),
+        (false, Some(_)) => return None,
+    }
+    Some(fits)
+}
+
+fn host_rank(pattern: Option<&str>, host: &str) -> Option<(u8, usize)> {
+    match pattern {
+        None => Some((2, 0)),
+        Some(pattern) => match pattern.strip_prefix('*') {
+            Some(end) => (host.ends_with(end) && host.len() > end.len()).then_some((1, usize::MAX - end.len())),
+            None => (pattern == host).then_some((0, 0)),
+        },
+    }
+}
+
+/// The place of the route that has to decide.
+fn model(routes: &[Route], method: &str, host: &str, path: &str) -> Option<usize> {
+    let fitting = routes.iter().enumerate().filter_map(|(place, route)| {
+        let by_method = route.methods.is_empty() || route.methods.iter().any(|known| known == method);
+        let rank = (fit(&route.path, path)?, host_rank(route.host.as_deref(), host)?, route.methods.is_empty());
+        by_method.then_some((rank, place))
+    });
+    fitting.min().map(|(_, place)| place)
+}
+
+fn segment() -> impl Strategy<Value = &'static str> {
+    prop::sample::select(vec!["a", "b", "c", "{x}", "{y}", "{z}"])
+}
+
+fn pattern() -> impl Strategy<Value = String> {
+    (prop::collection::vec(segment(), 0..5), any::<bool>()).prop_map(|(segments, is_prefix)| {
+        let mut path: String = segments.iter().map(|segment| format!("/{segment}")).collect();
+        if is_prefix {
+            path.push_str("/**");
+        }
+        if path.is_empty() { "/".to_owned() } else { path }
+    })
+}
+
+fn route() -> impl Strategy<Value = Route> {
+    let methods = prop::sample::select(vec![vec![], vec!["GET"], vec!["POST"], vec!["GET", "POST"]]);
+    let host = prop::sample::select(vec![None, Some("h.test"), Some("*.test"), Some("*.h.test")]);
+    (pattern(), methods, host).prop_map(|(path, methods, host)| Route {
+        path,
+        methods: methods.into_iter().map(str::to_owned).collect(),
+        host: host.map(str::to_owned),
+        ..Route::default()
+    })
+}
+
+/// Routes that the compiler takes, each one with its place as a role.
+fn accepted(routes: Vec<Route>) -> Vec<Route> {
+    let mut kept: Vec<Route> = Vec::new();
+    for route in routes {
+        kept.push(route);
+        if CompiledPolicy::compile(&Policy { fallback: Fallback::Deny, routes: kept.clone() }).is_err() {
+            kept.pop();
+        }
+    }
+    for (place, route) in kept.iter_mut().enumerate() {
+        route.roles = vec![place.to_string()];
+    }
+    kept
+}
+
+fn path() -> impl Strategy<Value = String> {
+    let word = prop::sample::select(vec!["a", "b", "c", "d"]);
+    (prop::collection::vec(word, 0..6), any::<bool>()).prop_map(|(words, slash)| {
+        let path: String = words.iter().map(|word| format!("/{word}")).collect();
+        if slash || path.is_empty() { format!("{path}/") } else { path }
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
+
+    #[test]
+    fn the_tree_finds_what_the_model_says(
+        routes in prop::collection::vec(route(), 0..25),
+        requests in prop::collection::vec(
+            (prop::sample::select(vec!["GET", "POST", "PUT"]),
+             prop::sample::select(vec!["h.test", "x.test", "y.h.test", "test", "other"]), path()),
+            20,
+        ),
+    ) {
+        let routes = accepted(routes);
+        let policy = CompiledPolicy::compile(&Policy { fallback: Fallback::Deny, routes: routes.clone() }).unwrap();
+        for (method, host, path) in requests {
+            let met = policy.rule(method.as_bytes(), host.as_bytes(), path.as_bytes());
+            let met = met.map(|met| met.rule.roles[0].parse::<usize>().unwrap());
+            prop_assert_eq!(met, model(&routes, method, host, &path), "{} {}{} in {:#?}", method, host, path, routes);
+        }
+    }
+
+    #[test]
+    fn no_bytes_make_it_stumble(path in prop::collection::vec(any::<u8>(), 0..60), host in prop::collection::vec(any::<u8>(), 0..20)) {
+        let routes = ["/**", "/{a}/{b}/**", "/a/{b}"].map(|path| Route { path: path.to_owned(), ..Route::default() });
+        let policy = CompiledPolicy::compile(&Policy { fallback: Fallback::Deny, routes: routes.to_vec() }).unwrap();
+        if let Ok(path) = tollgate_core::policy::unambiguous(&path) {
+            prop_assert!(policy.rule(b"GET", &host, path).is_some());
+        }
+    }
+}
