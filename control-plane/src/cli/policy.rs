@@ -24,6 +24,9 @@ pub(super) enum Command {
         /// With this HTTP method
         #[arg(long, default_value = "GET")]
         method: String,
+        /// On this host
+        #[arg(long, default_value = "localhost")]
+        host: String,
     },
 }
 
@@ -44,7 +47,12 @@ pub(super) enum Winner {
 ///
 /// # Errors
 /// What the filter would refuse about the rules.
-pub(super) fn winner(policy: &Policy, method: &str, path: &str) -> Result<(Winner, Vec<usize>), Vec<String>> {
+pub(super) fn winner(
+    policy: &Policy,
+    method: &str,
+    host: &str,
+    path: &str,
+) -> Result<(Winner, Vec<usize>), Vec<String>> {
     // Each route carries its place where its audience stands: so the filter itself says which one it takes.
     let mut numbered = policy.clone();
     for (place, route) in numbered.routes.iter_mut().enumerate() {
@@ -56,8 +64,8 @@ pub(super) fn winner(policy: &Policy, method: &str, path: &str) -> Result<(Winne
         let compiled =
             CompiledPolicy::compile(&numbered).map_err(|all: Vec<tollgate_core::policy::PolicyFault>| faults(all))?;
         let Ok(path) = unambiguous(path.as_bytes()) else { return Ok((Winner::Ambiguous, Vec::new())) };
-        let Some(rule) = compiled.rule(method.as_bytes(), path) else { break Winner::Denied };
-        match rule.assertion.as_deref().and_then(|place| place.parse::<usize>().ok()) {
+        let Some(met) = compiled.rule(method.as_bytes(), host.as_bytes(), path) else { break Winner::Denied };
+        match met.rule.assertion.as_deref().and_then(|place| place.parse::<usize>().ok()) {
             Some(place) => {
                 found.push(place);
                 let taken = place.to_string();
@@ -93,6 +101,9 @@ pub(super) fn asks(route: &Route) -> String {
     if !route.scopes.is_empty() {
         parts.push(format!("scopes {}", route.scopes.join(" and ")));
     }
+    if let Some(owner) = &route.owner {
+        parts.push(format!("{{{owner}}} is the caller, or the caller an administrator"));
+    }
     if route.session_cookie {
         parts.push("Clerk's cookie counts".to_owned());
     }
@@ -108,7 +119,8 @@ pub(super) fn asks(route: &Route) -> String {
 /// A route, by what the file says: `[2] GET,POST /a/**`.
 pub(super) fn named(policy: &Policy, place: usize) -> String {
     let route = policy.routes.get(place);
-    let path = route.map(|route| route.path.as_str()).unwrap_or_default();
+    let path = route.map(|route| format!("{}{}", route.host.as_deref().unwrap_or_default(), route.path));
+    let path = path.unwrap_or_default();
     match route.filter(|route| !route.methods.is_empty()) {
         Some(route) => format!("routes[{place}] {} {path}", route.methods.join(",")),
         None => format!("routes[{place}] {path}"),
@@ -132,7 +144,7 @@ pub(super) fn decides(policy: &Policy, winner: &Winner) -> (String, String) {
 /// # Errors
 /// [`CliFault::Refused`] where there are faults.
 pub(super) fn run(scene: &Scene, command: &Command) -> Result<(), CliFault> {
-    let Command::Check { file, path, method } = command;
+    let Command::Check { file, path, method, host } = command;
     let text = std::fs::read_to_string(file).map_err(|error| CliFault::file(file, &error))?;
     let policy = match policy::parse(&text) {
         Ok(policy) => policy,
@@ -157,7 +169,7 @@ pub(super) fn run(scene: &Scene, command: &Command) -> Result<(), CliFault> {
         }
     };
     let asked =
-        path.as_deref().map(|path| winner(&policy, method, path)).unwrap_or_else(|| winner(&policy, method, "/"));
+        path.as_deref().map_or_else(|| winner(&policy, method, host, "/"), |path| winner(&policy, method, host, path));
     let (found, others) = asked.map_err(|faults| CliFault::Refused(faults.join("; ")))?;
     let fallback = match policy.fallback {
         Fallback::Deny => "deny",
@@ -172,7 +184,7 @@ pub(super) fn run(scene: &Scene, command: &Command) -> Result<(), CliFault> {
     let (route, asks) = decides(&policy, &found);
     let others: Vec<String> = others.into_iter().map(|place| named(&policy, place)).collect();
     let document = json!({ "file": file, "faults": [], "routes": policy.routes.len(), "default": fallback,
-        "method": method, "path": path, "decides": route, "asks": asks, "also_match": others });
+        "method": method, "host": host, "path": path, "decides": route, "asks": asks, "also_match": others });
     let facts = [
         ("request", format!("{method} {path}")),
         ("decides", route),
@@ -201,9 +213,9 @@ mod tests {
             ("GET", "/opened", Winner::Denied, vec![]),
             ("GET", "/a/../open", Winner::Ambiguous, vec![]),
         ] {
-            assert_eq!(winner(&policy, method, path), Ok((expected, others)), "{method} {path}");
+            assert_eq!(winner(&policy, method, "h", path), Ok((expected, others)), "{method} {path}");
         }
         let open = Policy { fallback: Fallback::Authenticate, ..policy };
-        assert_eq!(winner(&open, "GET", "/x"), Ok((Winner::Fallback, vec![])));
+        assert_eq!(winner(&open, "GET", "h", "/x"), Ok((Winner::Fallback, vec![])));
     }
 }

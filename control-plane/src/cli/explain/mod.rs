@@ -45,6 +45,9 @@ pub(super) struct Args {
     /// HTTP method
     #[arg(long, default_value = "GET")]
     method: String,
+    /// Host that the client names
+    #[arg(long, default_value = "localhost")]
+    host: String,
     /// What stands in Authorization after "Bearer": - or env:NAME
     #[arg(long, value_name = "WHERE", group = "credential")]
     bearer: Option<String>,
@@ -143,6 +146,7 @@ impl Presented {
             api_key: field(&self.api_key),
             authorization: field(&self.bearer),
             cookies: self.cookie.iter().map(|cookie| cookie.expose().as_bytes()).collect(),
+            authority: args.host.as_bytes(),
             ..RequestView::default()
         }
     }
@@ -214,7 +218,7 @@ async fn explain(
 /// The steps up to the route. Gives whether its cookie counts; `None` where no credential is looked at.
 fn route(policy: &Policy, args: &Args, steps: &mut Steps) -> Result<Option<bool>, CliFault> {
     let (found, others) =
-        winner(policy, &args.method, &args.path).map_err(|faults| CliFault::Refused(faults.join("; ")))?;
+        winner(policy, &args.method, &args.host, &args.path).map_err(|faults| CliFault::Refused(faults.join("; ")))?;
     let (name, said) = decides(policy, &found);
     let wider = match others.first() {
         Some(next) => format!(" (narrower than {})", named(policy, *next)),

@@ -34,7 +34,7 @@ fn plan(identity: &Identity, rule: &Rule, request: &RequestView<'_>) -> HeaderPl
         issued_at: None,
         actor: None,
     };
-    let permit = decide::decide(caller, rule, 0).unwrap();
+    let permit = decide::decide(caller, rule, None, 0).unwrap();
     HeaderPlan::permitted(&permit, rule, None, request, 0)
 }
 

@@ -44,8 +44,10 @@ impl World for Host {
     }
 }
 
-/// Who there is: name, kind of credential, role, subscription, scopes of the key, whether active.
-const PEOPLE: [(&str, &str, &str, &str, &[&str], bool); 9] = [
+/// Somebody: name, kind of credential, role, subscription, scopes of the key, whether active.
+type Person = (&'static str, &'static str, &'static str, &'static str, &'static [&'static str], bool);
+
+const PEOPLE: [Person; 9] = [
     ("ada", "clerk", "user", "free", &[], true),
     ("pia", "clerk", "user", "pro", &[], true),
     ("boss", "clerk", "admin", "free", &[], true),
