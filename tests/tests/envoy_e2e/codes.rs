@@ -14,8 +14,8 @@ use tollgate_tests::{
     stack::{ISSUER, Options, Stack, new_key},
 };
 
-/// What nothing can produce yet: credits, owners and limits come later.
-const LATER: [Code; 3] = [Code::TokensExhausted, Code::NotOwner, Code::RateLimited];
+/// What nothing can produce yet: credits and limits come later.
+const LATER: [Code; 2] = [Code::TokensExhausted, Code::RateLimited];
 /// What needs a stack of its own.
 const ELSEWHERE: [Code; 3] = [Code::TokenWrongAudience, Code::NotReady, Code::IdentityUnavailable];
 
@@ -69,6 +69,8 @@ async fn ways(stack: &Stack) -> Vec<(Code, Request)> {
         (RoleRequired, get("/admin/a").api_key(&good_key)),
         (SubscriptionRequired, get("/pro/a").api_key(&good_key)),
         (ScopeRequired, get("/reports/a").api_key(&good_key)),
+        (NotOwner, get(&format!("/api/users/{}x/profile", user.id)).api_key(&good_key)),
+        (NotOwner, get(&format!("/api/users/x/{}", user.id)).api_key(&good_key)),
         (ScopeRequired, get("/reports/a").api_key(stack.api_key(&user, &["reports:write"]).await.plain.expose())),
         (MethodNotAccepted, get("/web/a").api_key(&good_key)),
         (MethodNotAccepted, get("/extension/a").bearer(&stack.clerk_jwt("grace@example.com"))),
