@@ -12,6 +12,7 @@ use tollgate_protocol::{
 use crate::{
     app::App,
     domain::{FeedEntry, Happening, Timestamp},
+    metrics::Metrics,
     service::{
         board::{Board, Posted},
         key_sets::KeySets,
@@ -38,12 +39,19 @@ pub struct Feed {
     board: Board,
     key_sets: KeySets,
     stopping: watch::Receiver<bool>,
+    metrics: Metrics,
 }
 
 impl Feed {
     /// Puts the parts together. `stopping` becomes true when the server is to stop.
-    pub fn new(app: App, board: Board, key_sets: KeySets, stopping: watch::Receiver<bool>) -> Self {
-        Self { app, board, key_sets, stopping }
+    pub fn new(
+        app: App,
+        board: Board,
+        key_sets: KeySets,
+        stopping: watch::Receiver<bool>,
+        metrics: Metrics,
+    ) -> Self {
+        Self { app, board, key_sets, stopping, metrics }
     }
 
     /// Answers one `sync`: at once when there is news, else when there is some, or when it has been held long enough.
@@ -63,6 +71,7 @@ impl Feed {
         let Some(mut cursor) = cursor else {
             return self.reset(self.app.store.head().await?).await;
         };
+        let mut waited = false;
         loop {
             // Marked as seen before the feed is read, so that what comes in between ends the wait.
             news.mark_unchanged();
@@ -73,7 +82,12 @@ impl Feed {
                 FeedPage::Entries(entries, place) if entries.is_empty() && told == Some(posted.digest) => {
                     cursor = Cursor { settings: told, ..place };
                 }
-                FeedPage::Entries(entries, place) => return Ok(answer(entries, place, told, &posted)),
+                FeedPage::Entries(entries, place) => {
+                    if waited {
+                        self.measure_lag(&entries);
+                    }
+                    return Ok(answer(entries, place, told, &posted));
+                }
             }
             let idle = SyncAnswer {
                 cursor: cursor.clone(),
@@ -89,6 +103,17 @@ impl Feed {
                 changed = news.changed() => if changed.is_err() { return Ok(idle) },
                 changed = board.changed() => if changed.is_err() { return Ok(idle) },
             }
+            waited = true;
+        }
+    }
+
+    /// How long ago it was that what is told now happened. An Envoy that was away hears of older changes, too: that is no
+    /// lag of ours.
+    fn measure_lag(&self, entries: &[FeedEntry]) {
+        let now = self.app.clock.now();
+        for at in entries.iter().filter_map(|entry| entry.at) {
+            let millis = now.millis().saturating_sub(at.millis()).max(0);
+            self.metrics.sync_lag.observe(millis as f64 / 1000.0);
         }
     }
 
@@ -133,7 +158,7 @@ impl Feed {
 /// What has happened, and the settings if the Envoy has others: each control plane compares for itself, so two of them
 /// with different settings, or one that has fetched newer keys than the other, never leave an Envoy with old ones.
 fn answer(entries: Vec<FeedEntry>, place: Cursor, told: Option<u64>, posted: &Posted) -> SyncAnswer {
-    let change = |FeedEntry { seq, happening }| match happening {
+    let change = |FeedEntry { seq, happening, .. }| match happening {
         Happening::User(id) => Change::User { id: id.as_str().to_owned(), seq },
         Happening::Key(hash) => Change::Key { hash, seq, refused: None },
         Happening::KeyRevoked(hash) => Change::Key { hash, seq, refused: Some(Code::ApiKeyRevoked) },

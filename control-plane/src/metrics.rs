@@ -1,14 +1,17 @@
 //! Counters and gauges, in Prometheus' text form. Labels come from closed sets only: routes, codes, configured issuers.
 
 use prometheus::{
-    Encoder as _, Gauge, GaugeVec, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts, Registry,
+    Encoder as _, Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts, Registry,
     TextEncoder, core::Collector,
 };
 
 use crate::{
     domain::ledger::{Entry, EntryKind},
-    store::StoreError,
+    store::{StoreError, timing},
 };
+
+/// Upper bounds in seconds: a change is to be enforced within one.
+const LAG_BUCKETS: &[f64] = &[0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
 
 /// All of them. Each server has its own registry.
 #[derive(Debug, Clone)]
@@ -22,6 +25,12 @@ pub struct Metrics {
     pub(crate) resolves: IntCounterVec,
     /// Long polls that are held open.
     pub(crate) syncs: IntGauge,
+    /// From a change to its being told to an Envoy that waits for it.
+    pub(crate) sync_lag: Histogram,
+    /// Since when the feed of this process may lack something.
+    pub(crate) feed_age: Gauge,
+    /// Batches of counted use that are being booked.
+    pub(crate) usage_pending: IntGauge,
     /// Fetches of key sets by issuer and outcome.
     pub(crate) fetches: IntCounterVec,
     /// When an issuer's key set was last good, in Unix seconds.
@@ -79,6 +88,17 @@ impl Metrics {
         registry.register(Box::new(seconds.clone()))?;
         let syncs = IntGauge::new("tollgate_sync_connections", "Long polls held open.")?;
         registry.register(Box::new(syncs.clone()))?;
+        let help = "From a change to its being told to an Envoy that waits for it.";
+        let opts = HistogramOpts::new("tollgate_sync_lag_seconds", help).buckets(LAG_BUCKETS.to_vec());
+        let sync_lag = Histogram::with_opts(opts)?;
+        registry.register(Box::new(sync_lag.clone()))?;
+        let feed_age = Gauge::new("tollgate_feed_age_seconds", "Since the feed was last read to its end.")?;
+        registry.register(Box::new(feed_age.clone()))?;
+        let usage_pending = IntGauge::new("tollgate_usage_pending", "Batches of counted use being booked.")?;
+        registry.register(Box::new(usage_pending.clone()))?;
+        if let Some(seconds) = timing::seconds() {
+            registry.register(Box::new(seconds))?;
+        }
         let tokens = counters("tollgate_tokens_total", "Tokens (credits) by what became of them.", &["change"])?;
         let usage_batches = counters("tollgate_usage_batches_total", "Batches of counted use.", &["outcome"])?;
         let open_reservations = IntGauge::new("tollgate_open_reservations", "Reservations that are open.")?;
@@ -97,6 +117,9 @@ impl Metrics {
             seconds,
             resolves,
             syncs,
+            sync_lag,
+            feed_age,
+            usage_pending,
             fetches,
             key_set_time,
             key_set_age,

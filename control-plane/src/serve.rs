@@ -165,7 +165,7 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     let (seen, notes) = Seen::start(app.clone());
     tasks.spawn(notes);
 
-    let feed = Feed::new(app.clone(), board.clone(), key_sets.clone(), stop.clone());
+    let feed = Feed::new(app.clone(), board.clone(), key_sets.clone(), stop.clone(), metrics.clone());
     let webhooks = Webhooks::new(
         config.clerks().map(|clerk| (clerk.name.clone(), clerk.issuer.clone(), clerk.webhook_secrets.clone())),
     );

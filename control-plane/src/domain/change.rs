@@ -2,7 +2,7 @@
 
 use tollgate_protocol::{KeyHash, Revocation};
 
-use super::UserId;
+use super::{Timestamp, UserId};
 
 /// Something that happened and that edges must hear of.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,6 +24,8 @@ pub enum Happening {
 pub struct FeedEntry {
     /// Its number.
     pub seq: u64,
+    /// When it happened, where that is known.
+    pub at: Option<Timestamp>,
     /// What happened.
     pub happening: Happening,
 }

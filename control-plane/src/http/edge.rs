@@ -53,11 +53,11 @@ struct SyncQuery {
     node: Option<String>,
 }
 
-/// Counts a long poll for as long as it lives, also when the Envoy hangs up.
-struct Counted(prometheus::IntGauge);
+/// Counts a request for as long as it lives, also when the Envoy hangs up.
+pub(super) struct Counted(prometheus::IntGauge);
 
 impl Counted {
-    fn new(gauge: &prometheus::IntGauge) -> Self {
+    pub(super) fn new(gauge: &prometheus::IntGauge) -> Self {
         gauge.inc();
         Self(gauge.clone())
     }
@@ -139,6 +139,7 @@ async fn metrics(State(shared): State<Shared>) -> Result<Response, Refusal> {
             shared.metrics.key_set_age.with_label_values(&[issuer]).set(seconds(now.millis() - at.millis()));
         }
     }
+    shared.metrics.feed_age.set(shared.app.store.heard().ago().as_secs_f64());
     match shared.app.store.count_open_reservations().await {
         Ok(open) => shared.metrics.open_reservations.set(i64::try_from(open).unwrap_or(i64::MAX)),
         Err(error) => shared.metrics.count_store_error(&error),

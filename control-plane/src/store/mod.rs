@@ -7,9 +7,16 @@ mod ledger;
 pub mod mongo;
 mod sessions;
 pub mod sqlite;
+<<<<<<< HEAD
 mod webhooks;
+=======
+pub(crate) mod timing;
+>>>>>>> badd2d1 (Metrics: time and failures of the store by part, lag of sync, age of the feed, usage being booked)
 
-use std::sync::Arc;
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
 
 use async_trait::async_trait;
 use tokio::sync::watch;
@@ -154,6 +161,31 @@ pub trait FeedStore: Send + Sync {
 
     /// Number of the newest entry; it changes soon after anyone, in whichever process, changed something.
     fn news(&self) -> watch::Receiver<u64>;
+
+    /// When everything that had happened was last known to be in the feed of this process.
+    fn heard(&self) -> &Heard;
+}
+
+/// When something was last heard of. Cloning shares it.
+#[derive(Debug, Clone)]
+pub struct Heard(Arc<Mutex<Instant>>);
+
+impl Default for Heard {
+    fn default() -> Self {
+        Self(Arc::new(Mutex::new(Instant::now())))
+    }
+}
+
+impl Heard {
+    /// Now.
+    pub fn mark(&self) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+    }
+
+    /// How long ago.
+    pub fn ago(&self) -> Duration {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).elapsed()
+    }
 }
 
 /// Which entries of the log of changes are asked for.

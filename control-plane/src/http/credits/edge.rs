@@ -8,6 +8,7 @@ use tollgate_protocol::credits::{
 use super::{
     super::{
         Shared,
+        edge::Counted,
         error::Refusal,
         extract::{Edge, Message},
     },
@@ -25,6 +26,7 @@ pub(in super::super) async fn usage(
     Message(report): Message<UsageReport, MAX_CREDITS_BODY>,
 ) -> Result<Json<UsageAnswer>, Refusal> {
     let batch = dto::batch(report)?;
+    let _pending = Counted::new(&shared.metrics.usage_pending);
     let receipt =
         credits::book(&shared.app.acting(Actor::Edge, None), &batch).await.inspect_err(|e| seen(&shared, e))?;
     let outcome = if receipt.replayed { "duplicate" } else { "applied" };

@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     domain::{Happening, Timestamp},
-    store::{FeedPage, FeedStore, StoreError},
+    store::{FeedPage, FeedStore, Heard, StoreError},
 };
 
 /// How long a change that was acknowledged waits until this process has read it.
@@ -45,13 +45,19 @@ pub(super) struct Feed {
     news: watch::Sender<u64>,
     /// The position, and it wakes with every step.
     read: watch::Sender<u64>,
+    heard: Heard,
 }
 
 impl Feed {
     /// Knows nothing from before `place`.
     pub(super) fn beginning_at(epoch: String, place: u64) -> Arc<Self> {
         let ring = RwLock::new(Ring::beginning_at(place, CAPACITY));
-        Arc::new(Self { epoch, ring, news: watch::Sender::new(place), read: watch::Sender::new(place) })
+        Arc::new(Self { epoch, ring, news: watch::Sender::new(place), read: watch::Sender::new(place), heard: Heard::default() })
+    }
+
+    /// When it was last read to its end.
+    pub(super) const fn heard(&self) -> &Heard {
+        &self.heard
     }
 
     /// How far it was read.
@@ -60,11 +66,11 @@ impl Feed {
     }
 
     /// Adds everything that happened at `seq`; it may be nothing that anybody must hear of.
-    pub(super) fn push(&self, seq: u64, happened: Vec<Happening>) {
+    pub(super) fn push(&self, seq: u64, at: Option<Timestamp>, happened: Vec<Happening>) {
         let news = !happened.is_empty();
         let late = self.change(news, |ring| {
             let late = news && seq <= ring.position();
-            ring.push(seq, happened);
+            ring.push(seq, at, happened);
             late
         });
         if late {
@@ -78,7 +84,7 @@ impl Feed {
     /// Adds what happened, at the next number. Only where nobody else gives numbers.
     pub(super) fn push_next(&self, happened: Vec<Happening>) -> u64 {
         self.change(true, |ring| {
-            ring.push(ring.position().saturating_add(1), happened);
+            ring.push(ring.position().saturating_add(1), None, happened);
             ring.position()
         })
     }
@@ -164,5 +170,9 @@ impl FeedStore for MongoStore {
 
     fn news(&self) -> watch::Receiver<u64> {
         self.feed.news.subscribe()
+    }
+
+    fn heard(&self) -> &Heard {
+        self.feed.heard()
     }
 }

@@ -24,7 +24,7 @@ mod values;
 mod watch;
 mod webhooks;
 
-use std::{future::IntoFuture, sync::Arc, time::Duration};
+use std::{future::IntoFuture, panic::Location, sync::Arc, time::Duration};
 
 use mongodb::{
     Client, ClientSession, Collection, Database,
@@ -39,7 +39,7 @@ use self::{
     feed::{Feed, place_of, time_of},
     watch::Watcher,
 };
-use super::{Conflict, StoreError};
+use super::{Conflict, StoreError, timing::timed};
 use crate::{config::MongoUrl, domain::Happening, random};
 
 /// How long a server that can take the request is looked for.
@@ -226,7 +226,16 @@ fn meta(database: &Database) -> Collection<Document> {
 }
 
 /// Runs one request, a bounded time.
-async fn bounded<T, F>(request: F) -> Result<T, StoreError>
+#[track_caller]
+fn bounded<T, F>(request: F) -> impl Future<Output = Result<T, StoreError>>
+where
+    F: IntoFuture<Output = Result<T, DriverError>>,
+{
+    timed("mongodb", Location::caller(), untimed(request))
+}
+
+/// The same for one that waits until something happens.
+async fn untimed<T, F>(request: F) -> Result<T, StoreError>
 where
     F: IntoFuture<Output = Result<T, DriverError>>,
 {

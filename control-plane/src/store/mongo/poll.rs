@@ -62,6 +62,9 @@ pub(super) async fn run(database: Database, feed: Arc<Feed>) {
         if !happened.is_empty() {
             feed.push_next(happened);
         }
+        if outcome.is_ok() {
+            feed.heard().mark();
+        }
         if std::mem::replace(&mut failing, outcome.is_err()) != outcome.is_err() {
             match outcome {
                 Ok(()) => tracing::info!("MongoDB answers again"),

@@ -3,7 +3,7 @@
 
 use std::collections::VecDeque;
 
-use crate::domain::{FeedEntry, Happening};
+use crate::domain::{FeedEntry, Happening, Timestamp};
 
 /// Most entries that are remembered.
 pub(super) const CAPACITY: usize = 100_000;
@@ -40,8 +40,8 @@ impl Ring {
 
     /// Adds what happened at `seq`, all of it. More that happened at a place that was passed already cannot be told to
     /// those who have been there: they are lost.
-    pub(super) fn push(&mut self, seq: u64, happened: impl IntoIterator<Item = Happening>) {
-        let mut happened = happened.into_iter().map(|happening| FeedEntry { seq, happening }).peekable();
+    pub(super) fn push(&mut self, seq: u64, at: Option<Timestamp>, happened: impl IntoIterator<Item = Happening>) {
+        let mut happened = happened.into_iter().map(|happening| FeedEntry { seq, at, happening }).peekable();
         if seq <= self.position {
             if happened.peek().is_some() {
                 self.lose(seq);
@@ -134,9 +134,9 @@ mod tests {
     #[test]
     fn pages_never_part_what_has_one_number() {
         let mut ring = Ring::beginning_at(10, 100);
-        ring.push(11, users(&["a"]));
-        ring.push(12, users(&["b", "c", "d"]));
-        ring.push(13, users(&["e"]));
+        ring.push(11, None, users(&["a"]));
+        ring.push(12, None, users(&["b", "c", "d"]));
+        ring.push(13, None, users(&["e"]));
         ring.advance(20);
         assert_eq!(page(&ring, 10, 9), (vec![11, 12, 12, 12, 13], 20));
         assert_eq!(page(&ring, 10, 2), (vec![11], 11));
@@ -151,12 +151,12 @@ mod tests {
     fn what_does_not_fit_is_lost_and_never_skipped() {
         let mut ring = Ring::beginning_at(0, 3);
         for seq in 1..=3 {
-            ring.push(seq, users(&["a"]));
+            ring.push(seq, None, users(&["a"]));
         }
-        ring.push(4, users(&["b", "c"]));
+        ring.push(4, None, users(&["b", "c"]));
         assert_eq!(ring.after(1, 9), Page::Lost);
         assert_eq!(page(&ring, 2, 9), (vec![3, 4, 4], 4));
-        ring.push(5, users(&["d", "e", "f", "g"]));
+        ring.push(5, None, users(&["d", "e", "f", "g"]));
         assert_eq!(ring.after(4, 9), Page::Lost, "more than fits: nobody is told a part of it");
         assert_eq!(page(&ring, 5, 9), (vec![], 5));
     }
@@ -164,8 +164,8 @@ mod tests {
     #[test]
     fn what_comes_late_or_was_missed_loses_everyone() {
         let mut ring = Ring::beginning_at(0, 9);
-        ring.push(1, users(&["a"]));
-        ring.push(1, users(&["more of the same number"]));
+        ring.push(1, None, users(&["a"]));
+        ring.push(1, None, users(&["more of the same number"]));
         assert_eq!(ring.after(1, 9), Page::Lost);
         let before = ring.position();
         ring.lose(7);
@@ -178,9 +178,9 @@ mod tests {
     fn pruning_keeps_the_newest_and_whole_numbers() {
         let filled = || {
             let mut ring = Ring::beginning_at(0, 99);
-            ring.push(1, users(&["a"]));
-            ring.push(2, users(&["b", "c"]));
-            ring.push(3, users(&["d"]));
+            ring.push(1, None, users(&["a"]));
+            ring.push(2, None, users(&["b", "c"]));
+            ring.push(3, None, users(&["d"]));
             ring
         };
         for (before, at_least, gone, floor) in

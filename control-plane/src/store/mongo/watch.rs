@@ -20,8 +20,12 @@ use super::{
     feed::{Feed, place_of, time_of},
     read_time,
     tell::{self, Told},
+    untimed,
 };
-use crate::{domain::Happening, store::StoreError};
+use crate::{
+    domain::{Happening, Timestamp},
+    store::StoreError,
+};
 
 /// How long the server holds an empty answer back.
 const HOLD: Duration = Duration::from_millis(500);
@@ -42,9 +46,16 @@ pub(super) struct Watcher {
     pre_images: bool,
     from: From,
     /// What happened at one time, as far as it was read.
-    group: Option<(u64, Vec<Happening>)>,
+    group: Option<Group>,
     batch_bytes: usize,
     batch_events: usize,
+}
+
+/// What happened at one time: its place in the feed, the time of day where MongoDB says it (since 6.0), and what it was.
+struct Group {
+    seq: u64,
+    at: Option<Timestamp>,
+    happened: Vec<Happening>,
 }
 
 /// Where a stream begins.
@@ -72,7 +83,8 @@ impl Watcher {
             ] } },
             // Only what is read: documents hold what this has no use for, password hashes among it.
             doc! { "$project": {
-                "operationType": 1, "ns": 1, "to": 1, "documentKey": 1, "clusterTime": 1, "updateDescription": 1,
+                "operationType": 1, "ns": 1, "to": 1, "documentKey": 1, "clusterTime": 1, "wallTime": 1,
+                "updateDescription": 1,
                 "fullDocument.hash": 1, "fullDocument.revoked_at": 1, "fullDocument.until": 1, "fullDocumentBeforeChange.hash": 1,
             } },
         ];
@@ -107,7 +119,7 @@ impl Watcher {
                             self.publish();
                         }
                         // The server answers after `HOLD`. One that does not is gone without a word.
-                        let next = bounded(next).await?;
+                        let next = untimed(next).await?;
                         (self.batch_bytes, self.batch_events) = (0, 0);
                         next
                     }
@@ -138,16 +150,18 @@ impl Watcher {
             self.feed.lose(self.feed.position());
             return;
         };
-        if self.group.as_ref().is_some_and(|(seq, _)| *seq != time) {
+        if self.group.as_ref().is_some_and(|group| group.seq != time) {
             self.publish();
         }
+        let at = event.wall_time.map(|at| Timestamp::from_millis(at.timestamp_millis()));
+        let fresh = || Group { seq: time, at, happened: Vec::new() };
         match tell::told(&event) {
             // The time was reached all the same.
             Told::Nothing => {
-                self.group.get_or_insert_with(|| (time, Vec::new()));
+                self.group.get_or_insert_with(fresh);
             }
             Told::One(happening) => {
-                self.group.get_or_insert_with(|| (time, Vec::new())).1.push(happening);
+                self.group.get_or_insert_with(fresh).happened.push(happening);
             }
             Told::Anything => {
                 self.group = None;
@@ -158,8 +172,8 @@ impl Watcher {
 
     /// Hands over what happened at one time: it is complete.
     fn publish(&mut self) {
-        if let Some((seq, happened)) = self.group.take() {
-            self.feed.push(seq, happened);
+        if let Some(Group { seq, at, happened }) = self.group.take() {
+            self.feed.push(seq, at, happened);
         }
     }
 
@@ -167,7 +181,7 @@ impl Watcher {
     fn pass(&mut self, token: &ResumeToken) {
         let Some(passed) = time_of_token(token).and_then(|time| time.checked_sub(1)) else { return };
         match &self.group {
-            Some((seq, _)) if *seq > passed => {}
+            Some(group) if group.seq > passed => {}
             _ => {
                 self.publish();
                 self.feed.advance(passed);
@@ -194,6 +208,7 @@ impl Watcher {
                     let feed = Arc::clone(&self.feed);
                     self.read(&mut stream, || {
                         caught_up.send_replace(true);
+                        feed.heard().mark();
                         (pause, refusals) = (FIRST_PAUSE, 0);
                         if std::mem::take(&mut lost) {
                             tracing::info!(place = feed.position(), "the change stream of MongoDB is back");

@@ -8,7 +8,7 @@ use tollgate_protocol::Cursor;
 use super::{SqliteStore, fault};
 use crate::{
     domain::{FeedEntry, Happening, Timestamp, UserId},
-    store::{FeedPage, FeedStore, StoreError},
+    store::{FeedPage, FeedStore, Heard, StoreError},
 };
 
 const USER: &str = "user";
@@ -81,12 +81,13 @@ impl FeedStore for SqliteStore {
             }
             let after = i64::try_from(asked.seq).unwrap_or(i64::MAX);
             let mut statement = snapshot
-                .prepare_cached("SELECT seq, kind, subject FROM feed WHERE seq > ?1 ORDER BY seq LIMIT ?2")
+                .prepare_cached("SELECT seq, kind, subject, at FROM feed WHERE seq > ?1 ORDER BY seq LIMIT ?2")
                 .map_err(fault)?;
             let rows = statement
                 .query_map([after, limit], |row| {
                     let (seq, kind, subject): (i64, String, String) = (row.get(0)?, row.get(1)?, row.get(2)?);
-                    Ok(FeedEntry { seq: u64::try_from(seq).unwrap_or(0), happening: read(&kind, subject) })
+                    let at = Some(Timestamp::from_millis(row.get(3)?));
+                    Ok(FeedEntry { seq: u64::try_from(seq).unwrap_or(0), at, happening: read(&kind, subject) })
                 })
                 .map_err(fault)?;
             let entries = rows.collect::<Result<Vec<_>, _>>().map_err(fault)?;
@@ -113,5 +114,9 @@ impl FeedStore for SqliteStore {
 
     fn news(&self) -> watch::Receiver<u64> {
         self.news.subscribe()
+    }
+
+    fn heard(&self) -> &Heard {
+        &self.heard
     }
 }

@@ -17,6 +17,7 @@ mod webhooks;
 mod worker;
 
 use std::{
+    panic::Location,
     path::Path,
     sync::Arc,
     time::{Duration, Instant},
@@ -26,7 +27,7 @@ use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
 use tokio::sync::watch;
 
 use self::worker::Workers;
-use super::{Cause, StoreError};
+use super::{Cause, Heard, StoreError, timing::timed};
 
 /// How long a statement waits for another process's write.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
@@ -42,6 +43,7 @@ pub struct SqliteStore {
     readers: Workers,
     epoch: String,
     news: Arc<watch::Sender<u64>>,
+    heard: Heard,
     watcher: tokio::task::JoinHandle<()>,
 }
 
@@ -63,10 +65,11 @@ impl SqliteStore {
             opened.map_err(|error| StoreError::Unavailable(Box::new(error)))??;
         let news = Arc::new(watch::Sender::new(seq));
         let watcher = Workers::start("sqlite-watch", vec![watching])?;
-        let watcher = tokio::spawn(watch(watcher, Arc::clone(&news)));
+        let heard = Heard::default();
+        let watcher = tokio::spawn(watch(watcher, Arc::clone(&news), heard.clone()));
         let writer = Workers::start("sqlite-write", vec![writer])?;
         let readers = Workers::start("sqlite-read", readers)?;
-        Ok(Self { writer, readers, epoch, news, watcher })
+        Ok(Self { writer, readers, epoch, news, heard, watcher })
     }
 
     fn connections(path: &Path) -> Result<(Connection, Vec<Connection>, Connection, String, u64), StoreError> {
@@ -81,37 +84,37 @@ impl SqliteStore {
     }
 
     /// Runs `work` on a reading connection.
-    async fn read<T, W>(&self, work: W) -> Result<T, StoreError>
+    #[track_caller]
+    fn read<T, W>(&self, work: W) -> impl Future<Output = Result<T, StoreError>>
     where
         T: Send + 'static,
         W: FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
     {
-        self.readers.run(move |connection| work(connection)).await
+        timed("sqlite", Location::caller(), self.readers.run(move |connection| work(connection)))
     }
 
     /// Runs `work` in one transaction; an error undoes all of it. Who waits for news is told after the commit.
-    async fn write<T, W>(&self, work: W) -> Result<T, StoreError>
+    #[track_caller]
+    fn write<T, W>(&self, work: W) -> impl Future<Output = Result<T, StoreError>>
     where
         T: Send + 'static,
         W: FnOnce(&Transaction<'_>) -> Result<T, StoreError> + Send + 'static,
     {
         let news = Arc::clone(&self.news);
-        self.writer
-            .run(move |connection| {
-                let transaction =
-                    connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(fault)?;
-                let done = work(&transaction)?;
-                let seq = feed::newest(&transaction)?;
-                transaction.commit().map_err(fault)?;
-                tell(&news, seq);
-                Ok(done)
-            })
-            .await
+        let written = self.writer.run(move |connection| {
+            let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(fault)?;
+            let done = work(&transaction)?;
+            let seq = feed::newest(&transaction)?;
+            transaction.commit().map_err(fault)?;
+            tell(&news, seq);
+            Ok(done)
+        });
+        timed("sqlite", Location::caller(), written)
     }
 }
 
 /// Looks for what other processes wrote. `data_version` changes with every commit of another connection.
-async fn watch(worker: Workers, news: Arc<watch::Sender<u64>>) {
+async fn watch(worker: Workers, news: Arc<watch::Sender<u64>>, heard: Heard) {
     let mut seen: Option<i64> = None;
     let mut ticks = tokio::time::interval(WATCH_INTERVAL);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -127,6 +130,7 @@ async fn watch(worker: Workers, news: Arc<watch::Sender<u64>>) {
             .await;
         match looked {
             Ok((version, seq)) => {
+                heard.mark();
                 seen = Some(version);
                 if let Some(seq) = seq {
                     tell(&news, seq);
