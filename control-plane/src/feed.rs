@@ -44,13 +44,7 @@ pub struct Feed {
 
 impl Feed {
     /// Puts the parts together. `stopping` becomes true when the server is to stop.
-    pub fn new(
-        app: App,
-        board: Board,
-        key_sets: KeySets,
-        stopping: watch::Receiver<bool>,
-        metrics: Metrics,
-    ) -> Self {
+    pub fn new(app: App, board: Board, key_sets: KeySets, stopping: watch::Receiver<bool>, metrics: Metrics) -> Self {
         Self { app, board, key_sets, stopping, metrics }
     }
 

@@ -17,7 +17,7 @@ use crate::{
     config::{ClerkConfig, ClerkKeys, Config, LegacyConfig, settings},
     domain::Actor,
     feed::Feed,
-    http::{self, Parts, Shared},
+    http::{self, Parts, Readiness, Shared},
     metrics::Metrics,
     service::{
         ServiceError,
@@ -125,12 +125,14 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
         None => (None, policy::built_in(config.clerk_names())),
     };
     let mut tasks = JoinSet::new();
+    let mut shared_cache = None;
     let mut identities = Identities::of_the_store();
     let mut counters: Arc<dyn Counters> = Arc::new(InMemory::default());
     if let Some(redis) = &config.redis {
         let (cache, connecting) = SharedCache::start(redis, &metrics).await?;
         tasks.spawn(connecting);
         counters = Arc::new(Replicated::load(&app, cache.clone()).await.map_err(SignInFault::from)?);
+        shared_cache = Some(cache.clone());
         identities = Identities::load(&app, cache, redis.identities_for, &metrics).await?;
     }
     let sign_in = SignIn::load(&app, config.legacy.as_ref(), counters).await?;
@@ -172,6 +174,8 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     let edge_secret = config.edge_secret;
     let shared = Shared::new(Parts {
         app,
+        cache: shared_cache,
+        readiness: Readiness::default(),
         identities,
         board,
         key_sets,

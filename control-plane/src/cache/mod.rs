@@ -19,6 +19,8 @@ use tokio::{
     time::{Instant, timeout},
 };
 
+use tracing::Instrument as _;
+
 use self::metrics::CacheMetrics;
 pub use self::seal::{NameKey, Seal};
 use crate::{config::RedisConfig, metrics::Metrics, random};
@@ -182,7 +184,8 @@ impl SharedCache {
             }
         };
         let began = Instant::now();
-        let answer = timeout(inner.timeout, work(connection)).await;
+        let span = tracing::debug_span!("cache", otel.name = operation, otel.kind = "client", db.system.name = "redis");
+        let answer = timeout(inner.timeout, work(connection)).instrument(span).await;
         inner.metrics.observe(operation, began.elapsed());
         let (outcome, why) = match answer {
             Ok(Ok(value)) => {

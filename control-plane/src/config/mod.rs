@@ -6,6 +6,7 @@ mod clerk;
 mod fault;
 mod issuers;
 mod mongo_url;
+mod otlp;
 mod redis;
 mod report;
 mod secret;
@@ -29,6 +30,7 @@ pub use clerk::{ClerkConfig, ClerkKeys};
 pub use fault::ConfigFault;
 pub use issuers::LegacyConfig;
 pub use mongo_url::MongoUrl;
+pub use otlp::OtlpEndpoint;
 pub use redis::{RedisConfig, RedisUrl};
 pub use report::{Origin, Report, Shown};
 pub use secret::Secret;
@@ -60,6 +62,8 @@ pub struct Config {
     pub accept_imported_keys: bool,
     /// Tokens to which balances are topped up each billing month.
     pub allowances: Allowances,
+    /// Where traces are sent, if anywhere.
+    pub otlp: Option<OtlpEndpoint>,
     /// Form of the log.
     pub log_format: LogFormat,
     /// What is logged, as tracing directives.
@@ -100,6 +104,7 @@ impl Config {
             policy_file: None,
             accept_imported_keys: false,
             allowances: Allowances::default(),
+            otlp: None,
             log_format: LogFormat::Text,
             log_filter: settings::LOG_FILTER.default.to_owned(),
         }
@@ -149,6 +154,7 @@ impl Config {
         let policy_file = from.text(&settings::POLICY_FILE).map(PathBuf::from);
         let accept_imported_keys = from.parsed(&settings::ACCEPT_IMPORTED_KEYS, truth);
         let allowances = allowances(&mut from);
+        let otlp = from.parsed(&settings::OTLP_ENDPOINT, OtlpEndpoint::parse);
         let log_format = from.parsed(&settings::LOG_FORMAT, LogFormat::parse);
         let log_filter = from.parsed(&settings::LOG_FILTER, crate::telemetry::check_filter);
         if let (Some(api), Some(edge)) = (api_listen, edge_listen)
@@ -183,6 +189,7 @@ impl Config {
                 policy_file,
                 accept_imported_keys,
                 allowances,
+                otlp,
                 log_format,
                 log_filter,
             }),

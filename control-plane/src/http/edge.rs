@@ -9,7 +9,6 @@ use axum::{
     routing::{get, post},
 };
 use serde::Deserialize;
-use serde_json::json;
 use tollgate_protocol::{
     Cursor,
     credits::{LEASES_PATH, USAGE_PATH},
@@ -21,7 +20,8 @@ use super::{
     credits::edge::{leases, usage},
     error::{ApiCode, Refusal},
     extract::{Edge, Message},
-    observe::{Observer, READY_PATH, observe},
+    observe::{Observer, READY_PATH, note_user, observe},
+    ready::ready,
 };
 use crate::{
     domain::{Actor, UserId},
@@ -97,6 +97,7 @@ async fn resolve_credential(
     let answer = shared.identities.resolve(&shared.app.acting(Actor::Edge, None), &request).await;
     let outcome = match &answer {
         Ok(ResolveAnswer { outcome: Outcome::Identity(identity), .. }) => {
+            note_user(&identity.user_id);
             shared.seen.note(UserId::new(&identity.user_id), shared.app.clock.now());
             "identity"
         }
@@ -113,21 +114,6 @@ async fn resolve_credential(
 async fn refresh(_: Edge, State(shared): State<Shared>, Message(request): Message<RefreshRequest>) -> StatusCode {
     shared.key_sets.ask(&request.issuer);
     StatusCode::ACCEPTED
-}
-
-/// Ready when the store answers and every issuer has keys to verify with.
-async fn ready(State(shared): State<Shared>) -> Response {
-    let mut reasons = Vec::new();
-    if let Err(error) = shared.app.store.ping().await {
-        shared.metrics.count_store_error(&error);
-        reasons.push("the store does not answer".to_owned());
-    }
-    for issuer in shared.board.settings().issuers.iter().filter(|issuer| issuer.keys.is_empty()) {
-        let name = issuer.issuer.as_deref().unwrap_or("without a name");
-        reasons.push(format!("no key set of issuer {name} yet"));
-    }
-    let status = if reasons.is_empty() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    (status, Json(json!({ "ready": reasons.is_empty(), "reasons": reasons }))).into_response()
 }
 
 async fn metrics(State(shared): State<Shared>) -> Result<Response, Refusal> {

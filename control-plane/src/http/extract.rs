@@ -14,7 +14,7 @@ use super::{
     Shared,
     error::{ApiCode, Refusal},
     members::{FromMembers, Members},
-    observe::RequestId,
+    observe::{RequestId, note_user},
     openapi::{Draft, Input},
 };
 use crate::{
@@ -33,6 +33,7 @@ impl FromRequestParts<Shared> for Caller {
         let token = single(&parts.headers, ASSERTION).ok_or(Refusal::new(ApiCode::AssertionRequired))?;
         let token = token.to_str().map_err(|_| AssertionFault::Malformed)?;
         let caller = shared.assertions.verify(token, shared.app.clock.now())?;
+        note_user(caller.user_id().as_str());
         Ok(caller.in_request(parts.extensions.get::<RequestId>().map(|id| id.0.clone())))
     }
 }

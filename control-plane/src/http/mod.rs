@@ -15,15 +15,19 @@ mod observe;
 pub mod openapi;
 mod origin;
 mod params;
+mod ready;
 pub mod server;
 mod sign_in;
 mod webhooks;
 
 use std::sync::Arc;
 
+pub use ready::Readiness;
+
 use crate::{
     app::App,
     assertion::{Assertions, Caller},
+    cache::SharedCache,
     config::Secret,
     domain::Actor,
     feed::Feed,
@@ -42,6 +46,10 @@ pub struct Shared(Arc<Parts>);
 pub struct Parts {
     /// Store and clock.
     pub app: App,
+    /// The Redis that replicas share, where there is one.
+    pub cache: Option<SharedCache>,
+    /// How the parts have been.
+    pub readiness: Readiness,
     /// Who credentials belong to.
     pub identities: Identities,
     /// Settings for edges.

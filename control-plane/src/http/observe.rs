@@ -9,11 +9,14 @@ use axum::{
     middleware::Next,
     response::{IntoResponse as _, Response},
 };
+use opentelemetry::trace::Status;
 use tokio::time::Instant;
 use tollgate_protocol::{edge::SYNC_HOLD_SECONDS, headers::REQUEST_ID};
+use tracing::Instrument as _;
+use tracing_opentelemetry::OpenTelemetrySpanExt as _;
 
 use super::error::{ApiCode, Refusal};
-use crate::{metrics::Metrics, random};
+use crate::{metrics::Metrics, random, telemetry::continue_trace};
 
 /// Which listener, and its metrics.
 #[derive(Debug, Clone)]
@@ -38,7 +41,8 @@ pub(super) async fn observe(State(observer): State<Observer>, mut request: Reque
     request.extensions_mut().insert(RequestId(id.clone()));
     let method = request.method().clone();
     let route = request.extensions().get::<MatchedPath>().map_or("none", MatchedPath::as_str).to_owned();
-    let mut response = tokio::time::timeout(TIME_LIMIT, next.run(request))
+    let span = request_span(&observer, &request, &route, &id);
+    let mut response = tokio::time::timeout(TIME_LIMIT, next.run(request).instrument(span.clone()))
         .await
         .unwrap_or_else(|_| Refusal::new(ApiCode::TimedOut).into_response());
     let refusal = response.extensions_mut().remove::<Arc<Refusal>>();
@@ -59,6 +63,12 @@ pub(super) async fn observe(State(observer): State<Observer>, mut request: Reque
     metrics.requests.with_label_values(&[listener, &route, &status.to_string()]).inc();
     metrics.seconds.with_label_values(&[listener, &route]).observe(took.as_secs_f64());
     let ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+    span.set_attribute("http.response.status_code", i64::from(status));
+    if status >= 500 {
+        span.set_attribute("error.type", code);
+        span.set_status(Status::error(code));
+    }
+    let _line = span.enter();
     // Not being ready is an answer; its reasons are in the metrics and in the log of what is in the way.
     if status >= 500 && route != READY_PATH {
         tracing::error!(listener, %method, route, status, code, ms, request_id = id, "request");
@@ -69,6 +79,29 @@ pub(super) async fn observe(State(observer): State<Observer>, mut request: Reque
         tracing::debug!(listener, %method, route, status, code, ms, request_id = id, "request");
     }
     response
+}
+
+/// The span of a request (OpenTelemetry's conventions for HTTP servers). Its fields stand in every line of the log that
+/// is written meanwhile, whatever is logged; what only traces need is set on the side.
+fn request_span(observer: &Observer, request: &Request, route: &str, id: &str) -> tracing::Span {
+    let method = request.method();
+    let span = tracing::error_span!(
+        "request",
+        request_id = id,
+        user.id = tracing::field::Empty,
+        otel.name = format!("{method} {route}"),
+        otel.kind = "server",
+    );
+    continue_trace(&span, request.headers());
+    span.set_attribute("http.request.method", method.as_str().to_owned());
+    span.set_attribute("http.route", route.to_owned());
+    span.set_attribute("tollgate.listener", observer.listener);
+    span
+}
+
+/// Notes in the request's span who it is for.
+pub(super) fn note_user(id: &str) {
+    tracing::Span::current().record("user.id", id);
 }
 
 /// Envoy's id where it is one, else a new one.

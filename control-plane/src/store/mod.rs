@@ -7,11 +7,8 @@ mod ledger;
 pub mod mongo;
 mod sessions;
 pub mod sqlite;
-<<<<<<< HEAD
 mod webhooks;
-=======
 pub(crate) mod timing;
->>>>>>> badd2d1 (Metrics: time and failures of the store by part, lag of sync, age of the feed, usage being booked)
 
 use std::{
     sync::{Arc, Mutex, PoisonError},

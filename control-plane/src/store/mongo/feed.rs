@@ -52,7 +52,13 @@ impl Feed {
     /// Knows nothing from before `place`.
     pub(super) fn beginning_at(epoch: String, place: u64) -> Arc<Self> {
         let ring = RwLock::new(Ring::beginning_at(place, CAPACITY));
-        Arc::new(Self { epoch, ring, news: watch::Sender::new(place), read: watch::Sender::new(place), heard: Heard::default() })
+        Arc::new(Self {
+            epoch,
+            ring,
+            news: watch::Sender::new(place),
+            read: watch::Sender::new(place),
+            heard: Heard::default(),
+        })
     }
 
     /// When it was last read to its end.
