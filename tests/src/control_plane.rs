@@ -84,6 +84,18 @@ impl ControlPlane {
         kill_process(pid, if frozen { Signal::STOP } else { Signal::CONT }).expect("a signal");
     }
 
+    /// Asks the program to end, in the orderly way, and waits until it has.
+    ///
+    /// # Panics
+    /// If it does not run as a program, or does not end well.
+    pub async fn terminate(self) {
+        let Self::Program(mut child) = self else { panic!("only a program can be asked to end") };
+        let pid = child.id().and_then(|pid| Pid::from_raw(i32::try_from(pid).ok()?)).expect("it runs");
+        kill_process(pid, Signal::TERM).expect("a signal");
+        let status = tokio::time::timeout(Duration::from_secs(20), child.wait()).await.expect("it ends");
+        assert!(status.expect("a status").success(), "it ends well");
+    }
+
     /// Ends it: in the orderly way inside, with SIGKILL as a program.
     ///
     /// # Panics
@@ -127,6 +139,13 @@ fn command(config: &Config, log: PathBuf) -> Command {
     set(&settings::EDGE_LISTEN, config.edge_listen.to_string());
     set(&settings::EDGE_SECRET, config.edge_secret.expose().to_owned());
     set(&settings::LOG_FORMAT, "json".to_owned());
+    set(&settings::LOG_FILTER, config.log_filter.clone());
+    if let Some(redis) = &config.redis {
+        set(&settings::REDIS_URL, redis.url.expose().to_owned());
+    }
+    if let Some(otlp) = &config.otlp {
+        set(&settings::OTLP_ENDPOINT, otlp.to_string());
+    }
     if let Some(policy) = &config.policy_file {
         set(&settings::POLICY_FILE, policy.display().to_string());
     }

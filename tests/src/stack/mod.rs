@@ -6,8 +6,7 @@ mod people;
 
 use std::path::PathBuf;
 
-pub(crate) use options::LEGACY_SECRET;
-pub use options::{ISSUER, Options, PARTY, WEBHOOK_SECRET};
+pub use options::{ISSUER, LEGACY_SECRET, Options, PARTY, WEBHOOK_SECRET};
 pub use people::{new_key, user_with_password};
 use tempfile::TempDir;
 use tollgate::{

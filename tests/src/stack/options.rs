@@ -18,7 +18,8 @@ pub const ISSUER: &str = "https://issuer.test";
 pub const PARTY: &str = "https://app.test";
 /// The signing secret of Clerk's webhooks.
 pub const WEBHOOK_SECRET: &str = "whsec_AAECAwQFBgcICQoLDA0ODxAREhMUFRYX";
-pub(crate) const LEGACY_SECRET: &str = "legacy-secret-of-the-tests-0123456789";
+/// The shared secret of the older sign-in.
+pub const LEGACY_SECRET: &str = "legacy-secret-of-the-tests-0123456789";
 pub(super) const EDGE_SECRET: &str = "edge-secret-of-the-tests-0123456789";
 
 /// What is different from the usual.
