@@ -4,7 +4,7 @@ use super::{Scene, fault::CliFault};
 use crate::{
     config::{Config, Environment, settings},
     serve::{self, StartError},
-    telemetry,
+    telemetry::{self, Telemetry},
 };
 
 /// Why a server ended by itself.
@@ -22,8 +22,17 @@ enum ServeFault {
 /// [`CliFault`].
 pub(super) async fn run(scene: &Scene) -> Result<(), CliFault> {
     let config = Config::load(&Environment, scene.shared.config.as_deref()).map_err(CliFault::Settings)?;
-    telemetry::start(config.log_format, &config.log_filter);
-    serve_config(config).await.map_err(|fault| CliFault::Failed(fault.to_string()))
+    let telemetry = match &config.otlp {
+        Some(otlp) => telemetry::start_with_traces(config.log_format, &config.log_filter, otlp)
+            .map_err(|fault| CliFault::Failed(fault.to_string()))?,
+        None => {
+            telemetry::start(config.log_format, &config.log_filter);
+            Telemetry::default()
+        }
+    };
+    let served = serve_config(config).await;
+    telemetry.stop().await;
+    served.map_err(|fault| CliFault::Failed(fault.to_string()))
 }
 
 async fn serve_config(config: Config) -> Result<(), ServeFault> {
