@@ -138,7 +138,8 @@ pub(crate) async fn another_handle_hears_within_a_second(place: &Place) {
     store.insert_user(&user, &BY).await.expect("inserted");
     timeout(Duration::from_secs(1), news.changed()).await.expect("within a second").expect("the store is there");
     println!("another handle heard after {:?}", began.elapsed());
-    assert_eq!(*news.borrow(), other.head().await.expect("head").seq);
+    let told = *news.borrow();
+    assert!(other.head().await.expect("head").seq >= told, "who is told finds it");
 }
 
 pub(crate) async fn everything_is_there_after_opening_again(place: &Place) {

@@ -109,11 +109,12 @@ impl Feed {
         let mut ring = self.ring.write().unwrap_or_else(PoisonError::into_inner);
         let done = work(&mut ring);
         // Under the lock, so that the numbers are told in their order.
+        // The position first: who is woken finds it at least there.
+        self.read.send_replace(ring.position());
         self.news.send_if_modified(|known| {
             *known = ring.position();
             news
         });
-        self.read.send_replace(ring.position());
         done
     }
 
