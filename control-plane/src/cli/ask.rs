@@ -3,6 +3,7 @@
 use std::io::{self, BufRead as _, IsTerminal as _, Read as _, Write as _};
 
 use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
+use tokio::signal::unix::{SignalKind, signal};
 use zeroize::Zeroizing;
 
 use super::fault::CliFault;
@@ -32,14 +33,14 @@ pub(super) fn confirm(question: &str, yes: bool) -> Result<(), CliFault> {
 ///
 /// # Errors
 /// It cannot be read.
-pub(super) fn new_password(from_stdin: bool) -> Result<Secret, CliFault> {
+pub(super) async fn new_password(from_stdin: bool) -> Result<Secret, CliFault> {
     if from_stdin {
         return secret_from_stdin();
     }
     if !io::stdin().is_terminal() {
         return Err(CliFault::Usage("stdin is no terminal: give the password with --password-stdin".to_owned()));
     }
-    let (first, second) = (typed("New password: ")?, typed("Again: ")?);
+    let (first, second) = (typed("New password: ").await?, typed("Again: ").await?);
     if first.is(second.expose().as_bytes()) {
         return Ok(first);
     }
@@ -56,16 +57,22 @@ pub(super) fn secret_from_stdin() -> Result<Secret, CliFault> {
     Ok(Secret::new(text.trim_end_matches(['\r', '\n'])))
 }
 
-/// One line of the terminal, without an echo.
-fn typed(prompt: &str) -> Result<Secret, CliFault> {
-    write!(io::stderr(), "{prompt}")?;
-    let stdin = io::stdin();
-    let before = tcgetattr(&stdin).map_err(io::Error::from)?;
+/// One line of the terminal, without an echo; the terminal is as it was afterwards, also after Ctrl-C.
+async fn typed(prompt: &str) -> Result<Secret, CliFault> {
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let before = tcgetattr(io::stdin()).map_err(io::Error::from)?;
     let mut silent = before.clone();
     silent.local_modes.remove(LocalModes::ECHO);
-    tcsetattr(&stdin, OptionalActions::Flush, &silent).map_err(io::Error::from)?;
-    let secret = secret_from_stdin();
-    tcsetattr(&stdin, OptionalActions::Flush, &before).map_err(io::Error::from)?;
+    tcsetattr(io::stdin(), OptionalActions::Flush, &silent).map_err(io::Error::from)?;
+    write!(io::stderr(), "{prompt}")?;
+    let typed = tokio::select! {
+        read = tokio::task::spawn_blocking(secret_from_stdin) => match read {
+            Ok(read) => read,
+            Err(error) => Err(CliFault::Failed(error.to_string())),
+        },
+        _ = interrupt.recv() => Err(CliFault::Refused("interrupted; nothing was changed".to_owned())),
+    };
+    tcsetattr(io::stdin(), OptionalActions::Flush, &before).map_err(io::Error::from)?;
     writeln!(io::stderr())?;
-    secret
+    typed
 }

@@ -194,9 +194,10 @@ impl Desk {
         scene.out.facts(&document, &facts)?;
         match counts.bad {
             0 => Ok(()),
-            bad => {
-                Err(CliFault::Refused(format!("{bad} lines could not be taken over; mend them and import them again")))
-            }
+            bad => Err(CliFault::Refused(format!(
+                "{bad} of {} lines could not be taken over: mend them and import them again",
+                counts.sum()
+            ))),
         }
     }
 }

@@ -8,6 +8,9 @@ use serde_json::Value;
 
 use super::fault::CliFault;
 
+/// Least width of a terminal for which texts are broken, in columns.
+const LEAST_WIDTH: u16 = 40;
+
 /// Where and how a command prints.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Output {
@@ -55,7 +58,7 @@ impl Output {
 
     /// Prints a table.
     pub(super) fn table(self, headers: &[&str], rows: &[Vec<String>]) -> Result<(), CliFault> {
-        let mut table = self.new_table();
+        let mut table = self.rows();
         table.set_header(headers.iter().map(|header| clean(header)).collect::<Vec<_>>());
         for row in rows {
             table.add_row(row.iter().map(|cell| clean(cell)).collect::<Vec<_>>());
@@ -63,12 +66,25 @@ impl Output {
         self.print(&table)
     }
 
+    /// Rows that can be copied: a line each, however long it is.
+    fn rows(self) -> Table {
+        let mut table = self.new_table();
+        if self.is_terminal {
+            table.load_style(presets::UTF8_HORIZONTAL_ONLY).set_content_arrangement(ContentArrangement::Disabled);
+        }
+        table
+    }
+
     fn new_table(self) -> Table {
         let mut table = Table::new();
-        if self.is_terminal {
-            table.load_style(presets::UTF8_FULL_CONDENSED).set_content_arrangement(ContentArrangement::Dynamic);
-        } else {
+        if !self.is_terminal {
             table.force_no_tty().load_style(presets::NOTHING);
+            return table;
+        }
+        table.load_style(presets::UTF8_FULL_CONDENSED);
+        // A terminal that does not know how wide it is says 0.
+        if table.width().is_some_and(|width| width >= LEAST_WIDTH) {
+            table.set_content_arrangement(ContentArrangement::Dynamic);
         }
         table
     }

@@ -183,7 +183,7 @@ pub(super) async fn run(scene: &Scene, command: Command) -> Result<(), CliFault>
         }
         Command::SetPassword { who, password_stdin } => {
             let user = user(&app, &who.user).await?;
-            let password = ask::new_password(password_stdin)?;
+            let password = ask::new_password(password_stdin).await?;
             sign_in::set_password(&app, &user.id, config.password_cost, &password).await?;
             said(scene, &user, "has a new password, and is signed out everywhere")
         }

@@ -3,9 +3,14 @@
 use std::{io::Write as _, process::Stdio};
 
 use serde_json::json;
-use tokio::io::{AsyncBufReadExt as _, BufReader};
+use tokio::{
+    io::{AsyncBufReadExt as _, AsyncReadExt, AsyncWriteExt as _, BufReader},
+    process::Command,
+    time::timeout,
+};
+use tollgate_tests::control_plane::program;
 
-use super::{Shop, ended};
+use super::{PATIENCE, Shop, ended};
 
 #[tokio::test]
 async fn every_command_has_a_help() {
@@ -297,6 +302,50 @@ async fn no_secret_is_shown_of_the_settings() {
     let ran = faulty.run(&["config"]).await.ended(2);
     assert!(ran.err.contains("edge_secret") && ran.err.contains("api_listen") && ran.out.contains("log.format"));
     assert!(!format!("{ran:?}").contains("hunter2"));
+}
+
+/// `script` gives the command a terminal, and shows everything that a person would see.
+#[tokio::test]
+async fn a_password_that_is_typed_is_not_seen() {
+    let shop = Shop::sqlite().await;
+    let id = shop.user("ada@x.y").await;
+    for (second, end, has_password) in
+        [("correct hearse", "the two passwords differ", false), ("correct horse", "has a new password", true)]
+    {
+        let line = format!("{} users set-password {id}", program().display());
+        let mut command = Command::new("script");
+        command.args(["-qec", &line, "/dev/null"]).stdin(Stdio::piped()).stdout(Stdio::piped()).kill_on_drop(true);
+        let given = shop.command(&[]);
+        for (name, value) in given.as_std().get_envs() {
+            command.env(name, value.expect("a value"));
+        }
+        let mut child = command.spawn().expect("script starts");
+        let (mut keys, mut screen) = (child.stdin.take().expect("a pipe"), child.stdout.take().expect("a pipe"));
+        let mut seen = String::new();
+        for (prompt, password) in [("New password: ", "correct horse"), ("Again: ", second)] {
+            read_until(&mut screen, &mut seen, prompt).await;
+            keys.write_all(format!("{password}\n").as_bytes()).await.expect("typed");
+        }
+        read_until(&mut screen, &mut seen, end).await;
+        assert!(!seen.contains("correct"), "{seen}");
+        child.wait().await.expect("ended");
+        let user = shop.run(&["users", "get", &id, "--json"]).await.ended(0).json();
+        assert_eq!(user["has_password"], has_password);
+    }
+}
+
+/// Reads until a text is seen.
+async fn read_until(screen: &mut (impl AsyncReadExt + Unpin), seen: &mut String, text: &str) {
+    let reading = async {
+        let mut buffer = [0; 1024];
+        while !seen.contains(text) {
+            match screen.read(&mut buffer).await.expect("read") {
+                0 => panic!("it has ended: {seen}"),
+                count => seen.push_str(&String::from_utf8_lossy(&buffer[..count])),
+            }
+        }
+    };
+    timeout(PATIENCE, reading).await.expect("in time");
 }
 
 #[tokio::test]

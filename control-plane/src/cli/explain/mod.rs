@@ -4,6 +4,8 @@
 mod credential;
 mod filter;
 
+use std::{path::PathBuf, sync::Arc};
+
 use clap::Args as ClapArgs;
 use serde_json::json;
 use tollgate_core::{
@@ -13,19 +15,20 @@ use tollgate_core::{
 use tollgate_protocol::{
     edge::{Outcome, Settings},
     headers,
-    policy::Policy,
+    policy::{Auth, Policy},
 };
 
 use super::{
     Scene, ask,
     fault::CliFault,
-    policy::{Winner, asks, decides, named, winner},
+    policy::{Winner, decides, named, winner},
 };
 use crate::{
     app::App,
     config::{Config, Environment, Secret, Source as _},
     serve,
     service::{
+        foresee::Foreseen,
         policy,
         policy_file::PolicyFile,
         sign_in::{InMemory, SignIn},
@@ -59,7 +62,7 @@ pub(super) struct Args {
     session_cookie: Option<String>,
     /// Rules, instead of the file that the settings name
     #[arg(long, value_name = "FILE")]
-    policy: Option<std::path::PathBuf>,
+    policy: Option<PathBuf>,
 }
 
 /// The steps so far.
@@ -107,7 +110,7 @@ async fn settings(app: &App, config: &Config) -> Result<Settings, CliFault> {
         Ok(None) => policy::built_in(config.clerk_names()),
         Err(fault) => return Err(CliFault::Refused(fault.to_string())),
     };
-    let sign_in = SignIn::load(app, config.legacy.as_ref(), std::sync::Arc::new(InMemory::default())).await?;
+    let sign_in = SignIn::load(app, config.legacy.as_ref(), Arc::new(InMemory::default())).await?;
     let own_keys = sign_in.as_ref().map(|sign_in| sign_in.public_keys(app.clock.now())).unwrap_or_default();
     let mut issuers = serve::issuers(config, &own_keys);
     for issuer in issuers.iter_mut().filter(|issuer| issuer.keys.is_empty()) {
@@ -189,11 +192,9 @@ async fn explain(
     let (verdict, person) = filter.decide(app, &request).await?;
     if let Some(person) = person {
         let how = match &person {
-            crate::service::foresee::Foreseen::Is(_) => "",
-            crate::service::foresee::Foreseen::WouldLink(_) => {
-                " (found by the address; would be linked to the Clerk user)"
-            }
-            crate::service::foresee::Foreseen::WouldMake(_) => " (not there yet; would be made)",
+            Foreseen::Is(_) => "",
+            Foreseen::WouldLink(_) => " (found by the address; would be linked to the Clerk user)",
+            Foreseen::WouldMake(_) => " (not there yet; would be made)",
         };
         match &person.answer().outcome {
             Outcome::Identity(identity) => {
@@ -230,9 +231,8 @@ fn route(policy: &Policy, args: &Args, steps: &mut Steps) -> Result<Option<bool>
         Winner::Ambiguous | Winner::Denied => None,
         Winner::Fallback => Some(false),
         Winner::Route(place) => {
-            let route = policy.routes.get(place);
-            let is_open = route.is_none_or(|route| asks(route).starts_with("open"));
-            route.filter(|_| !is_open).map(|route| route.session_cookie)
+            let route = policy.routes.get(place).filter(|route| route.auth != Auth::None);
+            route.map(|route| route.session_cookie)
         }
     })
 }

@@ -98,10 +98,11 @@ impl KeyStore for SqliteStore {
     async fn keys(&self, filter: &KeyFilter, after: Option<&PageKey>, limit: usize) -> Result<Vec<ApiKey>, StoreError> {
         let (filter, after) = (filter.clone(), after.cloned());
         self.read(move |connection| {
+            let place = rows::after(after.is_some(), 3);
             let sql = format!(
                 "SELECT {} FROM api_keys WHERE (?1 IS NULL OR user_id = ?1)
                  AND (?2 IS NULL OR id = ?2 OR (prefix <> '' AND substr(prefix, 1, length(?2)) = ?2))
-                 AND (?3 IS NULL OR (created_at, id) < (?3, ?4)) ORDER BY created_at DESC, id DESC LIMIT ?5",
+                 AND {place} ORDER BY created_at DESC, id DESC LIMIT ?5",
                 rows::KEY_COLUMNS
             );
             let mut statement = connection.prepare_cached(&sql).map_err(fault)?;

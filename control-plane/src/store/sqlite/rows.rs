@@ -90,6 +90,16 @@ pub(super) fn object_text(object: &Map<String, Value>) -> String {
     Value::Object(object.clone()).to_string()
 }
 
+/// The condition of a list that begins after a place, which is in the parameters `first` and the one after it.
+pub(super) fn after(is_given: bool, first: usize) -> String {
+    let second = first.saturating_add(1);
+    match is_given {
+        true => format!("(created_at, id) < (?{first}, ?{second})"),
+        // Both have to be named, so that they can be given.
+        false => format!("?{first} IS NULL AND ?{second} IS NULL"),
+    }
+}
+
 /// Scopes hold no spaces, so spaces part them.
 pub(super) fn scopes_text(scopes: &[Scope]) -> String {
     scopes.iter().map(Scope::as_str).collect::<Vec<_>>().join(" ")

@@ -170,10 +170,12 @@ impl UserStore for SqliteStore {
     async fn users(&self, filter: &UserFilter, after: Option<&PageKey>, limit: usize) -> Result<Vec<User>, StoreError> {
         let (filter, after) = (filter.clone(), after.cloned());
         self.read(move |connection| {
+            // A condition of its own: one that may be absent would make SQLite read the list from its beginning.
+            let place = rows::after(after.is_some(), 5);
             let sql = format!(
                 "SELECT {} FROM users WHERE (?1 IS NULL OR id = ?1 OR clerk_id = ?1 OR substr(email, 1, length(?1)) = ?1)
                  AND (?2 IS NULL OR role = ?2) AND (?3 IS NULL OR is_active = ?3) AND (?4 IS NULL OR subscription = ?4)
-                 AND (?5 IS NULL OR (created_at, id) < (?5, ?6)) ORDER BY created_at DESC, id DESC LIMIT ?7",
+                 AND {place} ORDER BY created_at DESC, id DESC LIMIT ?7",
                 rows::USER_COLUMNS
             );
             let mut statement = connection.prepare_cached(&sql).map_err(fault)?;
