@@ -1,5 +1,5 @@
 //! Who a verified credential would belong to, without making or linking anybody: the same as [`super::resolve`], to be
-//! looked at. It must not write.
+//! looked at, but that Clerk itself is not asked. It must not write.
 
 use tollgate_protocol::{
     Code,
@@ -55,6 +55,10 @@ pub async fn foresee(app: &App, request: &ResolveRequest) -> Result<Foreseen, Se
         return Ok(Foreseen::Is(is(user)));
     }
     if *impersonated {
+        return refused(Code::UserUnknown);
+    }
+    let record = app.store.clerk_record(&clerk).await?;
+    if record.is_some_and(|record| record.deleted_at.is_some()) {
         return refused(Code::UserUnknown);
     }
     let email = email.as_deref().and_then(Email::new);

@@ -7,6 +7,7 @@ use tollgate::{
     config::Secret,
     domain::{
         ApiKey, Email, Happening, ImportedUser, Role, Scope, Subscription, User, UserId,
+        clerk::{ClerkEvent, ClerkNews},
         ledger::{Allowances, Posting, Purpose, tally::Tally},
     },
     store::{AuditFilter, Conflict, FeedPage, Imported, Store},
@@ -118,6 +119,24 @@ pub(crate) async fn what_contradicts_others_is_refused_alone(place: &Place) {
         [refused(Conflict::Email), refused(Conflict::ClerkIdentity), refused(Conflict::LastAdmin), Imported::Added]
     );
     assert_eq!(there(&*store, "one").await.role, Role::Admin);
+}
+
+pub(crate) async fn whom_clerk_has_deleted_does_not_come_back(place: &Place) {
+    let store = place.open().await;
+    let news = ClerkNews::Deleted(clerk("user_gone"));
+    let event = ClerkEvent { issuer: "https://clerk.test".into(), delivery: "m1".into(), news };
+    store.take_event(&event, &UserId::new("none"), &BY).await.expect("taken");
+    store.insert_user(&with_email("there", "there@x.y"), &BY).await.expect("inserted");
+    let mut gone = with_email("gone", "gone@x.y");
+    gone.clerk = Some(clerk("user_gone"));
+    let mut link = with_email("there", "there@x.y");
+    link.clerk = gone.clerk.clone();
+    for file in [import(gone, &["clerk_id"]), import(link, &["clerk_id"])] {
+        let outcomes = store.import_users(&[file], true, &by(1)).await.expect("decided");
+        assert_eq!(outcomes, [Imported::Refused(Conflict::ClerkDeleted)]);
+    }
+    assert!(store.user(&UserId::new("gone")).await.expect("read").is_none());
+    assert!(there(&*store, "there").await.clerk.is_none());
 }
 
 pub(crate) async fn keys_are_taken_over_by_their_hash(place: &Place) {

@@ -94,6 +94,7 @@ suite! {
     import::users_are_taken_over_once_and_whole;
     import::an_update_changes_what_the_file_names;
     import::what_contradicts_others_is_refused_alone;
+    import::whom_clerk_has_deleted_does_not_come_back;
     import::keys_are_taken_over_by_their_hash;
     import::the_ledger_of_somebody_taken_over_comes_out;
     import::a_password_is_set_for_somebody;

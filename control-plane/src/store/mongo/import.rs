@@ -104,6 +104,10 @@ impl MongoStore {
             outcomes.push(match plan(imported, &there, update, stamp.at) {
                 Plan::Leave => Imported::Unchanged,
                 Plan::Refuse(conflict) => Imported::Refused(conflict),
+                Plan::Add if self.is_gone(session, None, user).await? => Imported::Refused(Conflict::ClerkDeleted),
+                Plan::Change(change) if self.is_gone(session, Some(&change.0), &change.1).await? => {
+                    Imported::Refused(Conflict::ClerkDeleted)
+                }
                 Plan::Add => {
                     added.push(documents::from_user(user));
                     let after = domain::audit::imported_user(user);
@@ -134,6 +138,24 @@ impl MongoStore {
         Ok((outcomes, told))
     }
 
+    /// Whether it would link somebody to a Clerk user who is gone.
+    async fn is_gone(
+        &self,
+        session: &mut ClientSession,
+        before: Option<&User>,
+        after: &User,
+    ) -> Result<bool, StoreError> {
+        match &after.clerk {
+            Some(identity) if before.is_none_or(|before| before.clerk != after.clerk) => {
+                match self.exists_at_clerk(session, identity).await {
+                    Err(StoreError::Conflict(Conflict::ClerkDeleted)) => Ok(true),
+                    other => other.map(|()| false),
+                }
+            }
+            _ => Ok(false),
+        }
+    }
+
     /// Sets what differs, member by member.
     async fn change_user(
         &self,
@@ -144,6 +166,9 @@ impl MongoStore {
     ) -> Result<(), StoreError> {
         if before.is_acting_admin() && !after.is_acting_admin() {
             self.another_admin(session, id).await?;
+        }
+        if before.is_active != after.is_active {
+            self.decided_here(session, after).await?;
         }
         let was = documents::from_user(before);
         let differs =

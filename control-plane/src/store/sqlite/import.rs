@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
 
-use super::{SqliteStore, audit, fault, feed, keys, rows, users};
+use super::{SqliteStore, audit, fault, feed, keys, rows, users, webhooks};
 use crate::{
     config::Secret,
     domain::{self, ApiKey, Email, Happening, ImportedUser, Stamp, Timestamp, User},
@@ -56,6 +56,19 @@ fn rewrite(transaction: &Transaction<'_>, user: &User) -> Result<(), StoreError>
     users::update(transaction, user)
 }
 
+/// Whether it would link somebody to a Clerk user who is gone.
+fn is_gone(connection: &Connection, before: Option<&User>, after: &User) -> Result<bool, StoreError> {
+    match &after.clerk {
+        Some(identity) if before.is_none_or(|before| before.clerk != after.clerk) => {
+            match webhooks::exists_at_clerk(connection, identity) {
+                Err(StoreError::Conflict(Conflict::ClerkDeleted)) => Ok(true),
+                other => other.map(|()| false),
+            }
+        }
+        _ => Ok(false),
+    }
+}
+
 fn one_user(
     transaction: &Transaction<'_>,
     imported: &ImportedUser,
@@ -66,6 +79,10 @@ fn one_user(
     match plan(imported, &alike(transaction, imported)?, update, stamp.at) {
         Plan::Leave => Ok(Imported::Unchanged),
         Plan::Refuse(conflict) => Ok(Imported::Refused(conflict)),
+        Plan::Add if is_gone(transaction, None, user)? => Ok(Imported::Refused(Conflict::ClerkDeleted)),
+        Plan::Change(change) if is_gone(transaction, Some(&change.0), &change.1)? => {
+            Ok(Imported::Refused(Conflict::ClerkDeleted))
+        }
         Plan::Add => {
             users::insert(transaction, user)?;
             let after = domain::audit::imported_user(user);
@@ -80,6 +97,9 @@ fn one_user(
                 return Ok(Imported::Refused(Conflict::LastAdmin));
             }
             rewrite(transaction, after)?;
+            if before.is_active != after.is_active {
+                webhooks::decided_here(transaction, after)?;
+            }
             let (was, is) = (domain::audit::user(before), domain::audit::user(after));
             audit::write(transaction, &stamp.entry("user.changed", before.id.as_str(), Some(was), Some(is)))?;
             feed::write(transaction, &Happening::User(before.id.clone()), stamp.at)?;
