@@ -7,8 +7,8 @@ mod ledger;
 pub mod mongo;
 mod sessions;
 pub mod sqlite;
-mod webhooks;
 pub(crate) mod timing;
+mod webhooks;
 
 use std::{
     sync::{Arc, Mutex, PoisonError},

@@ -2,7 +2,12 @@
 //! another type, too large. Nothing is changed by any of it.
 
 use serde_json::{Value, json};
-use tollgate::{domain::UserFilter, http::api::ROUTES, service::users};
+use tollgate::{
+    config::{PasswordCost, Secret},
+    domain::UserFilter,
+    http::api::ROUTES,
+    service::{sign_in, users},
+};
 use tollgate_tests::http::Request;
 
 use super::{World, good_body};
@@ -89,5 +94,45 @@ async fn bodies_that_cannot_be_used_change_nothing_and_are_told_why() {
     }
     println!("{asked} bodies refused");
     assert_eq!(everything(&world).await, before, "nothing was changed");
+    world.running.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_belongs_to_another_is_not_there() {
+    let world = World::start().await;
+    let password = Secret::new("correct horse battery staple");
+    let cost = PasswordCost { memory_kib: 64, passes: 1, lanes: 1 };
+    sign_in::set_password(&world.app, &world.bob.id, cost, &password).await.expect("a password");
+    let login = json!({"email": "bob@example.com", "password": password.expose()});
+    let login = Request::post("/auth/login", login.to_string()).header("Content-Type", "application/json");
+    let tokens = world.ask(login).await;
+    let bobs_session = tokens.json()["session_id"].as_str().expect("a session").to_owned();
+    let before = everything(&world).await;
+    // An older token: of Clerk's sessions nobody here knows whose they are but Clerk's user.
+    let mut claims = world.adas_claims();
+    claims["method"] = json!("legacy");
+    let mut asked = 0;
+    for (method, path) in ROUTES.iter().filter(|(_, path)| path.contains("{id}") && !path.starts_with("/api/admin")) {
+        let of = if path.starts_with("/api/sessions") { &bobs_session } else { world.bobs_key.key.id.as_str() };
+        for id in [of, "nobody's", "%ff", ".%2e"] {
+            let body = good_body(method.as_str(), path).map(|body| body.to_string());
+            let mut request = Request::new(method.as_str(), &path.replace("{id}", id));
+            if let Some(body) = body {
+                request = request.body(body).header("Content-Type", "application/json");
+            }
+            let answer = world.ask(request.header("x-auth-assertion", world.signer.sign(&claims))).await;
+            assert_eq!(
+                (answer.status, answer.json()["code"].clone()),
+                (404, json!("not_found")),
+                "{method} {path} {id}"
+            );
+            asked += 1;
+        }
+    }
+    assert!(asked >= 12, "{asked}");
+    assert_eq!(everything(&world).await, before, "nothing was changed");
+    let refresh = json!({"refresh_token": tokens.json()["refresh_token"]});
+    let refresh = Request::post("/auth/refresh", refresh.to_string()).header("Content-Type", "application/json");
+    assert_eq!(world.ask(refresh).await.status, 200, "Bob's session goes on");
     world.running.shutdown().await;
 }
