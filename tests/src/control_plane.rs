@@ -155,6 +155,10 @@ fn command(config: &Config, log: PathBuf) -> Command {
         if !clerk.webhook_secrets.is_empty() {
             set(&settings::CLERK_WEBHOOK_SECRETS, WEBHOOK_SECRET.to_owned());
         }
+        if let Some(key) = &clerk.secret_key {
+            set(&settings::CLERK_SECRET_KEY, key.expose().to_owned());
+            set(&settings::CLERK_API_URL, clerk.api_url.to_string());
+        }
         if let ClerkKeys::Fetched { url, refresh, min_interval } = &clerk.keys {
             set(&settings::CLERK_JWKS_URL, url.to_string());
             set(&settings::CLERK_JWKS_REFRESH, format!("{}ms", refresh.as_millis()));

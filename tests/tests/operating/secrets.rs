@@ -1,6 +1,8 @@
 //! Every kind of secret is used, rightly and wrongly, at the most talkative level of the log; then everything that leaves
 //! the program is searched for it.
 
+use std::time::Duration;
+
 use base64::{
     Engine as _,
     engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD},
@@ -8,14 +10,21 @@ use base64::{
 use mongodb::bson::doc;
 use serde_json::{Value, json};
 use tollgate::{
-    config::{MongoUrl, StoreLocation},
+    clerk::{
+        svix::SigningSecret,
+        url::{ApiUrl, JwksUrl},
+    },
+    clock::{Clock as _, SystemClock},
+    config::{ClerkConfig, ClerkKeys, MongoUrl, Secret, StoreLocation},
+    dev::issuer::Issuer,
     random,
 };
 use tollgate_tests::{
     http::{Answer, Request},
     mongod::Cluster,
     redis::{self, Redis},
-    stack::{LEGACY_SECRET, user_with_password},
+    stack::{ISSUER, LEGACY_SECRET, WEBHOOK_SECRET, new_key, user_with_password},
+    svix::Delivery,
     wait::{PATIENCE, until},
 };
 
@@ -58,7 +67,22 @@ async fn no_secret_leaves_the_program() {
     let url = MongoUrl::parse(&format!("{url}&authSource=admin")).expect("an address");
     let mut redis = Redis::start().await;
     let collector = Collector::start().await;
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    listener.set_nonblocking(true).expect("a listener");
+    let issuer = Issuer::start(listener, ISSUER, new_key(), None).expect("an issuer");
+    let clerk_key = format!("sk_test_{}", own("clerk").replace('-', ""));
+    let mut clerk = ClerkConfig::of_issuer(ISSUER).expect("an issuer");
+    clerk.secret_key = Some(Secret::new(clerk_key.clone()));
+    // Where nobody answers.
+    clerk.api_url = ApiUrl::parse("http://127.0.0.1:1").expect("an address");
+    clerk.webhook_secrets = vec![SigningSecret::parse(WEBHOOK_SECRET).expect("a secret")];
+    clerk.keys = ClerkKeys::Fetched {
+        url: JwksUrl::parse(issuer.jwks_url()).expect("an address"),
+        refresh: Duration::from_millis(500),
+        min_interval: Duration::from_millis(100),
+    };
     let program = Program::start(|config| {
+        config.clerk = Some(clerk);
         config.store = StoreLocation::Mongo(url);
         config.redis = Some(redis.config());
         config.otlp = Some(collector.endpoint());
@@ -74,6 +98,8 @@ async fn no_secret_leaves_the_program() {
         right.clone(),
         wrong.clone(),
         redis::PASSWORD.to_owned(),
+        clerk_key,
+        WEBHOOK_SECRET.to_owned(),
     ];
 
     // Rightly. What these answer with is the client's own.
@@ -91,6 +117,14 @@ async fn no_secret_leaves_the_program() {
         let answer = program.resolve(json!({"credential": "api_key", "hash": hash})).await;
         assert_eq!(answer.json()["outcome"]["identity"]["user_id"], json!(ada.id.as_str()), "{}", answer.text());
     }
+    // Whoever is new is looked up at Clerk, which does not answer.
+    let new = json!({"credential": "clerk", "issuer": ISSUER, "subject": "user_1", "email_verified": false});
+    assert_eq!(program.resolve(new).await.status, 200);
+    let now = SystemClock.now().unix_seconds();
+    let gone = json!({"type": "user.deleted", "data": {"id": "user_1", "object": "user", "deleted": true}});
+    let signed = Delivery::new("msg_1", now, &gone).signed("/webhooks/clerk", WEBHOOK_SECRET);
+    let answer = seen.add("webhook", program.api(signed).await);
+    assert!(answer.status < 300, "{}", answer.text());
     let settings = program.edge(Request::get("/edge/v1/sync?node=n1").bearer(EDGE_SECRET)).await.json();
     let seed = settings["settings"]["assertion"]["seed"].as_str().expect("a seed").to_owned();
     secrets.extend([access, refresh.clone(), newer, assertion.clone(), key, seed, hash.to_string()]);
@@ -117,6 +151,8 @@ async fn no_secret_leaves_the_program() {
                 "path of a key",
                 Request::new("DELETE", &format!("/api/keys/{secret}")).header("x-auth-assertion", &assertion),
             ),
+            ("webhook", Delivery::new(&secret, now, &gone).request("/webhooks/clerk", &format!("v1,{secret}"))),
+            ("webhook, torn", Delivery::new("msg_2", now, &secret).signed("/webhooks/clerk", WEBHOOK_SECRET)),
             ("cookie", Request::get("/api/me").header("Cookie", format!("__session={secret}"))),
             (
                 "trace",
