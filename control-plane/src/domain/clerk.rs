@@ -178,7 +178,8 @@ pub fn plan(profile: &ClerkProfile, found: Found, fresh: &UserId, at: Timestamp)
 
 fn change(profile: &ClerkProfile, record: &ClerkRecord, before: User, taken: bool) -> Plan {
     let mut after = before.clone();
-    after.clerk.get_or_insert_with(|| profile.identity.clone());
+    // Also where another program has written the id without an issuer.
+    after.clerk = Some(profile.identity.clone());
     let address_kept = taken && profile.email_verified;
     let record = follow(profile, record, &mut after, taken);
     if shown(&before) == shown(&after) && !address_kept {
@@ -189,9 +190,9 @@ fn change(profile: &ClerkProfile, record: &ClerkRecord, before: User, taken: boo
 }
 
 /// Everything that a profile can change.
-fn shown(user: &User) -> (Option<&Email>, bool, [Option<&String>; 4], bool, bool) {
+fn shown(user: &User) -> (Option<&Email>, bool, [Option<&String>; 4], bool, Option<&ClerkIdentity>) {
     let texts = [user.name.as_ref(), user.first_name.as_ref(), user.last_name.as_ref(), user.profile_image.as_ref()];
-    (user.email.as_ref(), user.email_verified, texts, user.is_active, user.clerk.is_some())
+    (user.email.as_ref(), user.email_verified, texts, user.is_active, user.clerk.as_ref())
 }
 
 /// Lets an account follow its Clerk user, and says what is to be remembered.

@@ -46,7 +46,9 @@ async fn sessions_and_users(options: Options, store: &str) {
         everywhere(&stack, "all is well", SECOND, request, Ok(())).await;
     }
 
-    deliver(&stack, "msg_1", "session.revoked", json!({"object": "session", "id": claim(&phone, "sid")})).await;
+    // As long as one may be.
+    let session = json!({"object": "session", "id": claim(&phone, "sid"), "padding": "x".repeat(250 * 1024)});
+    deliver(&stack, "msg_1", "session.revoked", session).await;
     let took = everywhere(&stack, "the session is refused", SECOND, &by_phone, Err(Code::TokenRevoked)).await;
     println!("{store}: session.revoked of Clerk reached every worker of Envoy in {took:?}");
     everywhere(&stack, "another session goes on", SECOND, &by_laptop, Ok(())).await;

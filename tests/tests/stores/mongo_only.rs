@@ -9,7 +9,9 @@ use mongodb::{
 };
 use tokio::time::Instant;
 use tollgate::{
-    domain::{ClerkIdentity, Email, Happening, Role, Subscription, Timestamp, UserId, UserPatch},
+    domain::{
+        ClerkIdentity, Email, Happening, Role, Subscription, Timestamp, User, UserId, UserPatch, clerk::ClerkOutcome,
+    },
     store::{self, Conflict, FeedPage, Store, StoreError},
 };
 use tollgate_protocol::Cursor;
@@ -18,7 +20,10 @@ use tollgate_tests::{
     wait::{PATIENCE, until},
 };
 
-use super::records::{BY, by, clerk, key, user, with_email};
+use super::{
+    records::{BY, by, clerk, conflict, key, user, with_email},
+    webhooks::{gone, profile, said, take},
+};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -351,4 +356,46 @@ async fn a_single_server_is_polled() {
         println!("a change of another program was told after {took:?}, by polling");
     }
     assert_eq!(store.user(&UserId::new("w")).await.expect("read").expect("there").role, Role::Admin);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_event_of_clerk_changes_members_and_keeps_the_rest() {
+    let other = Other::new().await;
+    let id = ObjectId::new();
+    // Written by a program that knows one instance of Clerk only.
+    let written = doc! { "_id": id, "clerk_id": "c", "email": "ada@x.test", "theirs": { "a": [1, 2] }, "name": "Own" };
+    other.users().insert_one(written).await.expect("inserted");
+    let store = other.open().await;
+    let changed = take(&store, &said("m1", &profile("c", "new@x.test", 1))).await;
+    assert_eq!(changed, ClerkOutcome::Changed { user: UserId::new(id.to_hex()), address_kept: false });
+    let holds = async |expected: Document| {
+        let document = other.users().find_one(doc! { "_id": id }).await.expect("read").expect("there");
+        for (member, value) in expected {
+            assert_eq!(document.get(&member).unwrap_or(&Bson::Null), &value, "{member} of {document}");
+        }
+    };
+    holds(doc! {
+        "email": "new@x.test", "email_verified": true, "name": "Own", "first_name": "Ada",
+        "clerk_issuer": "https://clerk.test", "theirs": { "a": [1, 2] },
+    })
+    .await;
+    assert_eq!(take(&store, &gone("m2", "c")).await, ClerkOutcome::Closed(UserId::new(id.to_hex())));
+    holds(doc! { "email": null, "is_active": false, "clerk_id": "c", "theirs": { "a": [1, 2] } }).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_single_server_takes_events_of_clerk_too() {
+    let cluster = Cluster::standalone().await;
+    let store = store::open(&cluster.location("people")).await.expect("opens");
+    let before = store.head().await.expect("head");
+    let created = said("m1", &profile("c", "ada@x.test", 1));
+    assert_eq!(take(&store, &created).await, ClerkOutcome::Created(UserId::new("u_m1")));
+    assert_eq!(take(&store, &created).await, ClerkOutcome::Doubled);
+    let told = happened(&*store, &before).await;
+    assert!(told.starts_with(&[Happening::User(UserId::new("u_m1"))]), "{told:?}");
+    assert_eq!(take(&store, &gone("m2", "c")).await, ClerkOutcome::Closed(UserId::new("u_m1")));
+    assert_eq!(take(&store, &said("m3", &profile("c", "ada@x.test", 2))).await, ClerkOutcome::Outdated);
+    assert_eq!(take(&store, &gone("m4", "d")).await, ClerkOutcome::Unchanged);
+    let late = User { clerk: Some(clerk("d")), ..user("d") };
+    assert_eq!(conflict(store.insert_user(&late, &BY).await), Conflict::ClerkDeleted);
 }

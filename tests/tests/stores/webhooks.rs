@@ -21,7 +21,7 @@ fn stamp() -> Stamp {
 }
 
 /// A user as Clerk has them so many seconds from now, with a verified address.
-fn profile(id: &str, email: &str, seconds: i64) -> ClerkProfile {
+pub(crate) fn profile(id: &str, email: &str, seconds: i64) -> ClerkProfile {
     ClerkProfile {
         identity: clerk(id),
         email: Email::new(email),
@@ -39,16 +39,16 @@ fn event(delivery: &str, news: ClerkNews) -> ClerkEvent {
     ClerkEvent { issuer: "https://clerk.test".into(), delivery: delivery.into(), news }
 }
 
-fn said(delivery: &str, profile: &ClerkProfile) -> ClerkEvent {
+pub(crate) fn said(delivery: &str, profile: &ClerkProfile) -> ClerkEvent {
     event(delivery, ClerkNews::Profile(Box::new(profile.clone())))
 }
 
-fn gone(delivery: &str, id: &str) -> ClerkEvent {
+pub(crate) fn gone(delivery: &str, id: &str) -> ClerkEvent {
     event(delivery, ClerkNews::Deleted(clerk(id)))
 }
 
 /// Takes an event; a user who is made gets the delivery's id.
-async fn take(store: &Arc<dyn Store>, event: &ClerkEvent) -> ClerkOutcome {
+pub(crate) async fn take(store: &Arc<dyn Store>, event: &ClerkEvent) -> ClerkOutcome {
     store.take_event(event, &UserId::new(format!("u_{}", event.delivery)), &stamp()).await.expect("taken")
 }
 
