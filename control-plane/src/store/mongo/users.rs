@@ -52,10 +52,10 @@ impl MongoStore {
     }
 
     async fn insert_once(&self, session: &mut ClientSession, user: &User, stamp: &Stamp) -> Result<(), StoreError> {
-        if let Some(identity) = &user.clerk {
-            self.exists_at_clerk(session, identity).await?;
-        }
-        self.create_in(session, user, stamp).await
+        let Some(identity) = &user.clerk else { return self.create_in(session, user, stamp).await };
+        self.exists_at_clerk(session, identity).await?;
+        self.create_in(session, user, stamp).await?;
+        self.met(session, identity).await
     }
 
     pub(super) async fn create_in(
@@ -113,6 +113,7 @@ impl MongoStore {
         let after = domain::audit::user(&user);
         let entry = stamp.entry("user.linked", user.id.as_str(), Some(before), Some(after));
         audit::write(self, session, &entry).await?;
+        self.met(session, identity).await?;
         Ok(user)
     }
 

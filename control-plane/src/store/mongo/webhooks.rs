@@ -80,15 +80,21 @@ impl MongoStore {
         bounded(self.clerk_users().update_one(name(identity), change).upsert(true).session(session)).await.map(drop)
     }
 
-    /// Makes sure that Clerk has not said, and does not say at this moment, that the user is gone.
+    /// Makes sure that Clerk has not said that the user is gone. Whoever goes on calls [`Self::met`] at the end.
     pub(super) async fn exists_at_clerk(
         &self,
         session: &mut ClientSession,
         identity: &ClerkIdentity,
     ) -> Result<(), StoreError> {
-        if self.record_in(session, identity).await?.deleted_at.is_some() {
-            return Err(StoreError::Conflict(Conflict::ClerkDeleted));
+        match self.record_in(session, identity).await?.deleted_at {
+            Some(_) => Err(StoreError::Conflict(Conflict::ClerkDeleted)),
+            None => Ok(()),
         }
+    }
+
+    /// Makes sure that Clerk does not say at this moment that the user is gone. The last step of a transaction: of many
+    /// first sign-ins of one person, those that are too late find that out by reading, and are in nobody's way.
+    pub(super) async fn met(&self, session: &mut ClientSession, identity: &ClerkIdentity) -> Result<(), StoreError> {
         self.remember_in(session, identity, Document::new()).await
     }
 
