@@ -149,7 +149,8 @@ impl MongoStore {
             Some(identity) if before.is_none_or(|before| before.clerk != after.clerk) => {
                 match self.exists_at_clerk(session, identity).await {
                     Err(StoreError::Conflict(Conflict::ClerkDeleted)) => Ok(true),
-                    other => other.map(|()| false),
+                    Ok(()) => self.met(session, identity).await.map(|()| false),
+                    Err(error) => Err(error),
                 }
             }
             _ => Ok(false),
