@@ -30,6 +30,8 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 /// How long it is left alone after it has failed, give or take a tenth. One request makes several calls within this
 /// time, so that it meets a Redis that fails again and again once, not each time.
 const PAUSE: Duration = Duration::from_secs(1);
+/// How often it is asked for a sign of life: so it is mostly this that finds it dead, not a request.
+const ASK: Duration = Duration::from_secs(1);
 /// Begins every key.
 const PREFIX: &str = "tollgate:";
 
@@ -169,6 +171,10 @@ impl SharedCache {
         self.call("give_back", async move |mut redis| script.key(key).invoke_async(&mut redis).await).await
     }
 
+    async fn ping(&self) -> Result<String, Away> {
+        self.call("ping", async |mut redis| redis::cmd("PING").query_async(&mut redis).await).await
+    }
+
     /// Makes one call, a bounded time. Whatever goes wrong ends the connection for everyone.
     async fn call<T, W, F>(&self, operation: &'static str, work: W) -> Result<T, Away>
     where
@@ -235,8 +241,11 @@ impl SharedCache {
 
     async fn keep_connected(self, client: Client, name: String, mut connected: bool) {
         loop {
-            if connected {
-                self.inner.lost.notified().await;
+            while connected {
+                connected = tokio::select! {
+                    () = self.inner.lost.notified() => false,
+                    () = tokio::time::sleep(ASK) => self.ping().await.is_ok(),
+                };
             }
             tokio::time::sleep(PAUSE.mul_f64(random::jitter())).await;
             connected = self.connect(&client, &name).await;

@@ -3,10 +3,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use mongodb::bson::{Document, doc};
 use serde_json::json;
-use tollgate::serve;
+use tollgate::{config::Config, serve};
 use tollgate_tests::{
     http::{Request, send},
+    mongod::{self, Cluster},
     redis::Redis,
     stack::user_with_password,
 };
@@ -191,4 +193,46 @@ async fn the_exposition_is_well_formed_whole_and_bounded() {
         assert!(!text.contains(value), "a label holds {value}");
     }
     running.shutdown().await;
+}
+
+/// What another program changes in MongoDB: from its commit to its being told.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_lag_is_measured_from_the_change_itself() {
+    let (cluster, name) = (Cluster::shared().await, mongod::fresh_name());
+    let folder = tempfile::tempdir().expect("a folder");
+    let config = Config { store: cluster.location(&name), ..super::config(&folder) };
+    let running = serve::start(config.clone()).await.expect("it starts");
+    let ada = user_with_password(&config, "ada@example.com", None).await;
+    let addr = running.edge_addr;
+    let lag = async || {
+        let text = String::from_utf8(send(addr, &Request::get("/metrics")).await.expect("an answer").body);
+        let mut families = parse(&text.expect("text"));
+        let samples = families.remove("tollgate_sync_lag_seconds").expect("it").samples;
+        let of = |name: &str| samples[&(format!("tollgate_sync_lag_seconds_{name}"), vec![])];
+        (of("count"), of("sum"))
+    };
+    let users = cluster.database(&name).await.collection::<Document>("users");
+    let mut cursor = place_after(addr, None).await;
+    let mut round = 0;
+    // A change that comes before the poll is held is told without a wait, and is no lag: then there is one more.
+    while lag().await.0 < 5.0 {
+        round += 1;
+        assert!(round < 100, "never measured");
+        let waiting = tokio::spawn(place_after(addr, Some(cursor.clone())));
+        let change = doc! { "$set": { "name": format!("Ada {round}") } };
+        users.update_one(doc! { "_id": ada.id.as_str() }, change).await.expect("changed");
+        cursor = waiting.await.expect("told");
+    }
+    let (count, sum) = lag().await;
+    println!("changes of another program were told after {:.0} ms on average", sum / count * 1000.0);
+    assert!(sum / count < 1.0, "{sum} s for {count}");
+    running.shutdown().await;
+}
+
+/// Asks for what has happened since a place, and gives the place after it.
+async fn place_after(edge: std::net::SocketAddr, cursor: Option<String>) -> String {
+    let cursor = cursor.map(|cursor| format!("cursor={cursor}&")).unwrap_or_default();
+    let path = format!("/edge/v1/sync?{cursor}node=n1");
+    let answer = send(edge, &Request::get(&path).bearer(EDGE_SECRET)).await.expect("an answer").json();
+    answer["cursor"].as_str().expect("a cursor").to_owned()
 }

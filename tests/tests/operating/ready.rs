@@ -42,10 +42,6 @@ async fn each_part_says_how_it_is_and_since_when() {
         assert_eq!(status, 200, "{body}");
         (part(&body, "redis")["status"] == "degraded" && part(&body, "policy")["status"] == "degraded").then_some(body)
     };
-    // A control plane that nobody asks anything notices by a call of its own; here it is asked.
-    let ask = Request::post("/auth/login", r#"{"email": "a@example.com", "password": "x"}"#)
-        .header("Content-Type", "application/json");
-    send(running.api_addr, &ask).await.expect("an answer");
     let (body, _) = until("Redis and the policy are degraded", PATIENCE, degraded).await;
     let redis_part = part(&body, "redis");
     assert!(redis_part["why"].as_str().is_some_and(|why| why.contains("Redis is away")), "{redis_part}");

@@ -49,6 +49,34 @@ async fn what_one_replica_has_looked_up_the_other_does_not() {
     }
 }
 
+/// Times of the store are those of the whole process: nothing else may be asked meanwhile.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_out_of_redis_asks_the_store_nothing() {
+    let _alone = QUIET.write().await;
+    let redis = Redis::start().await;
+    let world = World::start(Kind::Mongo, &[Some(redis.patient()), Some(redis.patient())]).await;
+    let question = key_question(&world.key(&world.user("ada@example.com").await).await);
+    world.resolve(0, &question).await;
+    until("it is kept", PATIENCE, || async { (!redis.everything().await.is_empty()).then_some(()) }).await;
+    let asked = async || {
+        let mut asked = 0.0;
+        for part in ["\"users\"", "\"keys\""] {
+            asked += world.counted(0, "tollgate_store_seconds_count", &["\"mongodb\"", part]).await;
+        }
+        asked
+    };
+    let (before, hits) = (asked().await, world.hits(1).await);
+    assert!(before > 0.0, "the first one was asked for there");
+    let began = std::time::Instant::now();
+    for _ in 0..100 {
+        identity(world.resolve(1, &question).await);
+    }
+    println!("100 answers out of Redis: {:?} each", began.elapsed() / 100);
+    assert!((world.hits(1).await - hits - 100.0).abs() < 0.5, "all of them");
+    assert!((asked().await - before).abs() < 0.5, "the store was asked");
+    world.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_change_ends_what_lies_there() {
     let _beside = QUIET.read().await;
