@@ -55,7 +55,7 @@ fn token(alg: Alg) -> String {
 fn settings() -> Settings {
     Settings {
         issuers: ALGORITHMS.into_iter().map(issuer).collect(),
-        policy: Policy { fallback: Fallback::Authenticate, routes: vec![] },
+        policy: Policy { fallback: Fallback::Authenticate, routes: vec![], ..Policy::default() },
         ..Settings::default()
     }
 }

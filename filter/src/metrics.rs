@@ -12,6 +12,7 @@ use crate::host::{self, MetricType};
 pub(crate) struct Metrics {
     denied: BTreeMap<Code, Option<u32>>,
     allowed: BTreeMap<Option<Method>, Option<u32>>,
+    watched: BTreeMap<Option<Code>, Option<u32>>,
     native_checks: Option<u32>,
     native_in_use: Option<u32>,
     resolves: Option<u32>,
@@ -19,6 +20,8 @@ pub(crate) struct Metrics {
     heard_seconds: Option<u32>,
     cached_tokens: Option<u32>,
     cached_identities: Option<u32>,
+    /// What was told last of the two.
+    told: (usize, usize),
 }
 
 impl Metrics {
@@ -28,6 +31,7 @@ impl Metrics {
         Self {
             denied: BTreeMap::new(),
             allowed: BTreeMap::new(),
+            watched: BTreeMap::new(),
             native_checks: define(MetricType::Counter, "tollgate_native_signature_checks_total"),
             native_in_use: define(MetricType::Gauge, "tollgate_native_crypto"),
             resolves: define(MetricType::Counter, "tollgate_resolve_calls_total"),
@@ -35,6 +39,7 @@ impl Metrics {
             heard_seconds: define(MetricType::Gauge, "tollgate_control_plane_heard_seconds"),
             cached_tokens: define(MetricType::Gauge, "tollgate_cached_tokens"),
             cached_identities: define(MetricType::Gauge, "tollgate_cached_identities"),
+            told: (0, 0),
         }
     }
 
@@ -51,6 +56,15 @@ impl Metrics {
             host::define_metric(MetricType::Counter, &format!("tollgate_allowed_total.method.{method}"))
         };
         count(*self.allowed.entry(method).or_insert_with(define), 1);
+    }
+
+    /// A request passed on a route that is only watched; with a code, it would have been refused.
+    pub(crate) fn watched(&mut self, code: Option<Code>) {
+        let define = || {
+            let verdict = code.map_or("pass", Code::as_str);
+            host::define_metric(MetricType::Counter, &format!("tollgate_shadow_total.verdict.{verdict}"))
+        };
+        count(*self.watched.entry(code).or_insert_with(define), 1);
     }
 
     /// Envoy's verifier has judged this many signatures.
@@ -75,11 +89,18 @@ impl Metrics {
         count(self.sync_failures, 1);
     }
 
-    /// When the control plane was heard last, in unix seconds, and how much this VM remembers.
-    pub(crate) fn memory(&self, heard_seconds: u64, (tokens, identities): (usize, usize)) {
-        gauge(self.heard_seconds, heard_seconds);
-        gauge(self.cached_tokens, u64::try_from(tokens).unwrap_or(u64::MAX));
-        gauge(self.cached_identities, u64::try_from(identities).unwrap_or(u64::MAX));
+    /// When the control plane was heard last, in unix seconds.
+    pub(crate) fn heard(&self, seconds: u64) {
+        gauge(self.heard_seconds, seconds);
+    }
+
+    /// How much this VM remembers. All VMs of an Envoy write the same gauge: one that sees no requests (that of the main
+    /// thread) must not write over one that does, so only changes are told.
+    pub(crate) fn memory(&mut self, remembered: (usize, usize)) {
+        if core::mem::replace(&mut self.told, remembered) != remembered {
+            gauge(self.cached_tokens, u64::try_from(remembered.0).unwrap_or(u64::MAX));
+            gauge(self.cached_identities, u64::try_from(remembered.1).unwrap_or(u64::MAX));
+        }
     }
 }
 

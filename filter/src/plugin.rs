@@ -91,8 +91,9 @@ impl Plugin {
         self.metrics.native_checks(self.world.take_native_checks());
         if leads {
             self.announce();
-            self.metrics.memory(self.follower.heard_ms / 1000, self.engine.cached());
+            self.metrics.heard(self.follower.heard_ms / 1000);
         }
+        self.metrics.memory(self.engine.cached());
     }
 
     /// Says once how signatures are checked: only the VM that leads does, for all of them.
@@ -161,7 +162,7 @@ impl Plugin {
         if asked && self.waiting.add(context, wait.until, Now(now.0.saturating_add(hold))) {
             return Flow::Pause;
         }
-        self.refuse(self.engine.refusal(request, in_vain))
+        self.carry_out(self.engine.refused(request, in_vain), request)
     }
 
     /// Makes a call. `false` when the host refuses it at once.
@@ -228,7 +229,10 @@ impl Plugin {
                     // A request whose headers are not as decided must not go on.
                     return self.refuse(self.engine.refusal(request, Code::IdentityUnavailable));
                 }
-                self.metrics.allowed(plan.method);
+                match plan.shadow {
+                    Some(verdict) => self.metrics.watched(verdict.err()),
+                    None => self.metrics.allowed(plan.method),
+                }
                 Flow::Continue
             }
         }

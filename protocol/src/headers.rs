@@ -30,6 +30,9 @@ pub const ACTOR: &str = "x-auth-actor";
 /// A short-lived signed JWT of the same facts.
 pub const ASSERTION: &str = "x-auth-assertion";
 
+/// What the verdict would be on a route that is only watched: `pass`, or the code of a refusal.
+pub const SHADOW: &str = "x-auth-shadow";
+
 /// All identity headers, in the order in which they are set.
 pub const IDENTITY: &[&str] = &[
     USER_ID,

@@ -14,6 +14,9 @@ pub struct Policy {
     /// What a path that no route names gets.
     #[serde(default)]
     pub fallback: Fallback,
+    /// Whether that is enforced, and the refusal of paths that can be read in two ways.
+    #[serde(default, skip_serializing_if = "Mode::is_enforced")]
+    pub mode: Mode,
     /// The routes; the most specific one that matches decides.
     #[serde(default)]
     pub routes: Vec<Route>,
@@ -28,6 +31,24 @@ pub enum Fallback {
     Deny,
     /// Any accepted credential.
     Authenticate,
+}
+
+/// Whether a verdict is carried out.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Mode {
+    /// Who is refused does not pass.
+    #[default]
+    Enforce,
+    /// Everything passes as it came; the verdict is only told and counted.
+    Shadow,
+}
+
+impl Mode {
+    /// Whether refusals are carried out.
+    pub fn is_enforced(&self) -> bool {
+        *self == Self::Enforce
+    }
 }
 
 /// Whether a route needs a credential.
@@ -76,6 +97,9 @@ pub struct Route {
     /// The `{name}` of the path that must be the caller's own user id; administrators are exempt.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub owner: Option<String>,
+    /// Whether the verdict is carried out.
+    #[serde(default, skip_serializing_if = "Mode::is_enforced")]
+    pub mode: Mode,
     /// Leave the credential in the forwarded request.
     #[serde(default)]
     pub forward_credential: bool,

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::Subcommand;
 use serde_json::json;
 use tollgate_core::policy::{CompiledPolicy, unambiguous};
-use tollgate_protocol::policy::{Auth, Fallback, Policy, Route};
+use tollgate_protocol::policy::{Auth, Fallback, Mode, Policy, Route};
 
 use super::{Scene, fault::CliFault, output::note};
 use crate::service::{policy, policy_place::locate};
@@ -109,6 +109,9 @@ pub(super) fn asks(route: &Route) -> String {
     }
     if route.forward_credential {
         parts.push("the backend gets the credential".to_owned());
+    }
+    if route.mode == Mode::Shadow {
+        parts.push("only watched: everything passes, and x-auth-shadow says the verdict".to_owned());
     }
     if let Some(audience) = &route.assertion {
         parts.push(format!("the backend gets an assertion for '{audience}'"));

@@ -9,7 +9,7 @@ use std::{
 
 use tokio::{
     sync::{Semaphore, watch},
-    time::{Instant, timeout, timeout_at},
+    time::{Instant, timeout},
 };
 
 use crate::{
@@ -93,12 +93,13 @@ impl Directory {
 impl Instance {
     /// The look-up of this user, begun where there is none.
     fn flight(self: Arc<Self>, identity: &ClerkIdentity) -> Option<watch::Receiver<Answer>> {
+        let quiet = *self.quiet_until.lock().unwrap_or_else(PoisonError::into_inner);
         let count = |outcome: &str| self.metrics.lookups.with_label_values(&[outcome]).inc();
         let mut flights = self.flights.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(flight) = flights.get(&identity.id) {
             return Some(flight.clone());
         }
-        if self.is_quiet() {
+        if quiet.is_some_and(|until| Instant::now() < until) {
             count("paused");
             return None;
         }
@@ -112,40 +113,30 @@ impl Instance {
         let identity = identity.clone();
         // A task of its own: whoever asked first may go away.
         tokio::spawn(async move {
-            let (outcome, found) = self.look_up(&identity).await;
-            self.metrics.lookups.with_label_values(&[outcome]).inc();
+            let found = timeout(TIMEOUT, self.look_up(&identity)).await.unwrap_or_else(|_| {
+                self.pause(PAUSE);
+                tracing::warn!(issuer = identity.issuer, "Clerk has not said in time who a new user is");
+                self.metrics.lookups.with_label_values(&["late"]).inc();
+                None
+            });
             self.flights.lock().unwrap_or_else(PoisonError::into_inner).remove(&identity.id);
             sender.send_replace(Some(found));
         });
         Some(receiver)
     }
 
-    fn is_quiet(&self) -> bool {
-        let quiet_until = *self.quiet_until.lock().unwrap_or_else(PoisonError::into_inner);
-        quiet_until.is_some_and(|until| Instant::now() < until)
-    }
-
-    /// Ends within [`TIMEOUT`].
-    async fn look_up(&self, identity: &ClerkIdentity) -> (&'static str, Option<ClerkProfile>) {
-        let deadline = Instant::now().checked_add(TIMEOUT).unwrap_or_else(Instant::now);
+    async fn look_up(&self, identity: &ClerkIdentity) -> Option<ClerkProfile> {
         // The semaphore is never closed.
-        let Ok(Ok(_slot)) = timeout_at(deadline, self.slots.acquire()).await else { return ("late", None) };
-        // Whoever had the slot before may have found that Clerk is away.
-        if self.is_quiet() {
-            return ("paused", None);
-        }
-        match timeout_at(deadline, self.backend.user(identity)).await {
-            Ok(Ok(profile)) => ("found", Some(profile)),
-            Ok(Err(fault)) => {
+        let _slot = self.slots.acquire().await.ok()?;
+        let (outcome, found) = match self.backend.user(identity).await {
+            Ok(profile) => ("found", Some(profile)),
+            Err(fault) => {
                 tracing::warn!(issuer = identity.issuer, %fault, "Clerk has not said who a new user is");
                 (self.failed(&fault), None)
             }
-            Err(_) => {
-                tracing::warn!(issuer = identity.issuer, "Clerk has not said in time who a new user is");
-                self.pause(PAUSE);
-                ("late", None)
-            }
-        }
+        };
+        self.metrics.lookups.with_label_values(&[outcome]).inc();
+        found
     }
 
     fn failed(&self, fault: &LookupFault) -> &'static str {

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use tollgate_protocol::{
     Method,
-    policy::{Auth, Fallback, Policy, Route},
+    policy::{Auth, Fallback, Mode, Policy, Route},
 };
 use toml::{Table, Value};
 
@@ -43,7 +43,7 @@ pub fn built_in<'n>(clerks: impl Iterator<Item = &'n str>) -> Policy {
     let admin = Route { roles: vec![Role::Admin.as_str().to_owned()], ..own(ADMIN_PATH) };
     let webhooks = clerks.map(|name| open(&format!("/webhooks/clerk/{name}")));
     let routes = OWN_PATHS.into_iter().map(own).chain([admin]).chain(OPEN_PATHS.into_iter().map(open)).chain(webhooks);
-    Policy { fallback: Fallback::Authenticate, routes: routes.collect() }
+    Policy { fallback: Fallback::Authenticate, routes: routes.collect(), ..Policy::default() }
 }
 
 /// Reads a policy.
@@ -70,24 +70,30 @@ impl Reader {
 
     fn policy(&mut self, table: Table) -> Policy {
         let mut policy = Policy::default();
+        if let Some(mode) = table.get("mode") {
+            policy.mode = self.mode("mode", mode);
+        }
         for (key, value) in table {
             match (key.as_str(), value) {
                 ("default", Value::String(word)) if word == "deny" => policy.fallback = Fallback::Deny,
                 ("default", Value::String(word)) if word == "authenticate" => policy.fallback = Fallback::Authenticate,
+                ("mode", _) => {}
                 ("default", _) => self.fault("default", "must be \"deny\" or \"authenticate\""),
                 ("routes", Value::Array(routes)) if routes.len() <= MAX_ROUTES => {
-                    policy.routes = routes.into_iter().enumerate().map(|(at, route)| self.route(at, route)).collect();
+                    policy.routes =
+                        routes.into_iter().enumerate().map(|(at, route)| self.route(at, route, policy.mode)).collect();
                 }
                 ("routes", _) => self.fault("routes", "must be written as [[routes]], 2000 at most"),
-                _ => self.fault(&key, "unknown key (known: default, routes)"),
+                _ => self.fault(&key, "unknown key (known: default, mode, routes)"),
             }
         }
         self.twice(&policy.routes);
         policy
     }
 
-    fn route(&mut self, at: usize, value: Value) -> Route {
-        let mut route = Route::default();
+    /// `mode` holds where the route does not say another one.
+    fn route(&mut self, at: usize, value: Value, mode: Mode) -> Route {
+        let mut route = Route { mode, ..Route::default() };
         let Value::Table(table) = value else {
             self.fault(&format!("routes[{at}]"), "must be a table");
             return route;
@@ -129,6 +135,7 @@ impl Reader {
                 }
                 "host" => route.host = self.text(&at, value),
                 "owner" => route.owner = self.text(&at, value),
+                "mode" => route.mode = self.mode(&at, &value),
                 "session_cookie" => route.session_cookie = self.truth(&at, &value),
                 "forward_credential" => route.forward_credential = self.truth(&at, &value),
                 "assertion" => route.assertion = self.assertion(&at, value),
@@ -212,6 +219,17 @@ impl Reader {
         }
     }
 
+    fn mode(&mut self, place: &str, value: &Value) -> Mode {
+        match value.as_str() {
+            Some("enforce") => Mode::Enforce,
+            Some("shadow") => Mode::Shadow,
+            _ => {
+                self.fault(place, "must be \"enforce\" or \"shadow\"");
+                Mode::Enforce
+            }
+        }
+    }
+
     fn words(&mut self, place: &str, value: Value, problem: &str, fine: impl Fn(&str) -> bool) -> Vec<String> {
         let Value::Array(values) = value else {
             self.fault(place, "must be an array of texts");
@@ -275,7 +293,7 @@ impl Reader {
 }
 
 const KNOWN: &str = "unknown key (known: path, host, methods, auth, accept, roles, scopes, subscriptions, owner, \
-                     assertion, forward_credential, session_cookie)";
+                     mode, assertion, forward_credential, session_cookie)";
 const PATH: &str = "must be a path such as /a/b or /a/{name}/c, or a prefix such as /a/**, in normal form, not encoded; \
                     a name has a-z, 0-9 and _, and stands there once";
 

@@ -11,8 +11,9 @@ use super::{
 };
 use crate::metrics::Metrics;
 
-/// How often the file is looked at.
-const INTERVAL: Duration = Duration::from_millis(500);
+/// How often the file is looked at. A new text is taken when it is the same at the next look: until then somebody may
+/// still be writing, and half a policy could be a good one that forbids less.
+const INTERVAL: Duration = Duration::from_millis(150);
 /// Largest file that is read.
 const MAX_BYTES: u64 = 1024 * 1024;
 
@@ -59,6 +60,7 @@ impl PolicyFile {
     /// the former one may have the same time.
     pub async fn watch(mut self, board: Board, metrics: Metrics) {
         let mut unreadable = false;
+        let mut seen: Option<String> = None;
         loop {
             tokio::time::sleep(INTERVAL).await;
             let path = self.path.clone();
@@ -75,6 +77,11 @@ impl PolicyFile {
             };
             unreadable = false;
             if text == self.text {
+                seen = None;
+                continue;
+            }
+            if seen.as_ref() != Some(&text) {
+                seen = Some(text);
                 continue;
             }
             match parse(&self.path, &text) {

@@ -11,6 +11,7 @@ fn the_whole_grammar_is_read() {
     let policy = parse(
         r#"
         default = "authenticate"
+        mode = "shadow"
         [[routes]]
         path = "/api/templates/**"
         methods = ["GET", "POST"]
@@ -32,6 +33,7 @@ fn the_whole_grammar_is_read() {
         host = "*.example.com"
         path = "/api/users/{user_id}/**"
         owner = "user_id"
+        mode = "enforce"
         "#,
     )
     .unwrap();
@@ -46,6 +48,8 @@ fn the_whole_grammar_is_read() {
     assert_eq!(policy.routes[2].assertion.as_deref(), Some("backend"));
     let owned = &policy.routes[3];
     assert_eq!((owned.host.as_deref(), owned.owner.as_deref()), (Some("*.example.com"), Some("user_id")));
+    let modes: Vec<Mode> = policy.routes.iter().map(|route| route.mode).collect();
+    assert_eq!((policy.mode, modes), (Mode::Shadow, vec![Mode::Shadow, Mode::Shadow, Mode::Shadow, Mode::Enforce]));
     assert_eq!(parse("").unwrap(), Policy::default());
     assert_eq!(parse("").unwrap().fallback, Fallback::Deny);
 }
@@ -110,6 +114,7 @@ fn what_contradicts_itself_is_refused() {
         ("path = \"/a\"\nhost = \"a.*.example.com\"", "lower case"),
         ("path = \"/a\"\nhost = \"example.com:443\"", "lower case"),
         ("path = \"/a\"\nhost = \"h\"\n[[routes]]\npath = \"/a\"\nhost = \"h\"", "any method h/a is there"),
+        ("path = \"/a\"\nmode = \"off\"", "must be \"enforce\""),
         ("path = 7", "must be a text"),
         ("path = \"/a", "TOML parse error"),
     ] {

@@ -113,6 +113,15 @@ impl Stack {
         self.control_plane.as_ref().expect("the control plane runs").freeze(frozen);
     }
 
+    /// Writes other rules into the file that the control plane watches.
+    ///
+    /// # Panics
+    /// If it cannot be written.
+    pub fn write_policy(&self, text: &str) {
+        let file = self.config.policy_file.as_ref().expect("a policy file");
+        std::fs::write(file, text).expect("the rules are written");
+    }
+
     /// Sends one request through Envoy, on a connection of its own.
     ///
     /// # Panics

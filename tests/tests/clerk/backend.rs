@@ -132,24 +132,3 @@ async fn a_verified_address_of_clerk_links_an_account_and_a_foreign_one_does_not
     assert_eq!(world.resolve(&claims("user_2")).await, Outcome::Refused(Code::EmailConflict));
     world.running.shutdown().await;
 }
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_crowd_of_new_users_waits_no_longer_than_one_and_asks_few_times() {
-    let api = FakeApi::start().await;
-    let world = std::sync::Arc::new(world(&api).await);
-    api.set(Mood::Silence);
-    let mut asks = JoinSet::new();
-    for number in 0..100 {
-        let world = std::sync::Arc::clone(&world);
-        asks.spawn(async move {
-            let began = Instant::now();
-            assert_eq!(identity(world.resolve(&claims(&format!("user_{number}"))).await).email, None);
-            began.elapsed()
-        });
-    }
-    let longest = asks.join_all().await.into_iter().max().expect("some");
-    println!("100 new users while Clerk says nothing: made within {longest:?}, after {} look-ups", api.asked().len());
-    assert!(longest < EDGE_PATIENCE, "{longest:?}");
-    assert!(api.asked().len() <= 8, "{} look-ups at once", api.asked().len());
-    assert_eq!(world.everybody().await.len(), 100);
-}

@@ -11,6 +11,7 @@ mod memory;
 mod other_programs;
 mod outages;
 mod public_api;
+mod rules;
 mod sign_in;
 mod signatures;
 mod webhooks;

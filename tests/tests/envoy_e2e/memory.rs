@@ -74,7 +74,7 @@ async fn a_hundred_thousand_tokens_leave_memory_flat() {
     println!("Envoy's memory after {WARM_UP} tokens: {before} kB; after each further {}: {steps:?} kB", MEASURED / 5);
     let after = *steps.last().unwrap();
     assert!(after <= before + ALLOWED_KB, "{before} kB became {after} kB: {steps:?}");
-    // Each worker writes the same gauge in turn, also one that had few of the connections.
+    // The workers write the same gauge, each when what it remembers has changed.
     until("a worker with a full cache", PATIENCE, || async {
         let cached = stack.envoy.stat("wasmcustom.tollgate_cached_tokens").await;
         assert!(cached <= 2000, "{cached} tokens are cached");

@@ -17,7 +17,7 @@ use tollgate_protocol::{
     api_key::{self, Form},
     config::{Limits, PluginConfig},
     edge::{ResolveAnswer, ResolveRequest},
-    policy::Auth,
+    policy::{Auth, Mode},
 };
 
 use crate::{
@@ -164,8 +164,18 @@ impl Engine {
     pub fn decide(&mut self, request: &RequestView<'_>, turn: Turn<'_>, now: Now, world: &dyn World) -> Step {
         match self.road(request, turn, now, world) {
             Ok(plan) => Step::Done(Verdict::Forward(plan)),
-            Err(Stop::Refuse(code)) => Step::Done(Verdict::Refuse(self.refusal(request, code))),
+            Err(Stop::Refuse(code)) => Step::Done(self.refused(request, code)),
             Err(Stop::Wait(wait)) => Step::Wait(wait),
+        }
+    }
+
+    /// What becomes of a request that is refused, also one that has waited in vain: on a route that is only watched it
+    /// passes.
+    pub fn refused(&self, request: &RequestView<'_>, code: Code) -> Verdict {
+        let policy = self.settings.as_ref().map(|settings| &settings.policy);
+        match policy.map(|policy| policy.mode(request.method, request.authority, request.path)) {
+            Some(Mode::Shadow) => Verdict::Forward(HeaderPlan::refused_in_shadow(code, request)),
+            Some(Mode::Enforce) | None => Verdict::Refuse(self.refusal(request, code)),
         }
     }
 
@@ -191,12 +201,12 @@ impl Engine {
         let met = settings.policy.rule(request.method, request.authority, path).ok_or(Code::RouteDenied)?;
         let rule = met.rule;
         if rule.auth == Auth::None {
-            return Ok(HeaderPlan::anonymous(request));
+            return Ok(HeaderPlan::anonymous(rule, request));
         }
         let found = extract(request, rule.session_cookie).map_err(|fault| fault.code())?;
         let at = Crossing { settings: &settings, rule, owner: met.owner, request, turn, now, world };
         match found {
-            None if rule.auth == Auth::Optional => Ok(HeaderPlan::anonymous(request)),
+            None if rule.auth == Auth::Optional => Ok(HeaderPlan::anonymous(rule, request)),
             None => Err(Stop::Refuse(Code::MissingCredential)),
             Some(Credential::ApiKey(key)) => self.by_key(key, at),
             Some(Credential::Token(token, source)) => self.by_token(token, source, at),

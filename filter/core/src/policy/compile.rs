@@ -66,9 +66,9 @@ impl CompiledPolicy {
         }
         let fallback = match wire.fallback {
             Fallback::Deny => None,
-            Fallback::Authenticate => Some(Rule::default()),
+            Fallback::Authenticate => Some(Rule { mode: wire.mode, ..Rule::default() }),
         };
-        Ok(Self { root, fallback })
+        Ok(Self { root, fallback, mode: wire.mode })
     }
 }
 
@@ -96,6 +96,7 @@ fn compile_route(wire: &Wire, root: &mut Node) -> Result<(), RouteFault> {
         scopes: boxed(&wire.scopes),
         subscriptions: boxed(&wire.subscriptions),
         owner,
+        mode: wire.mode,
         forward_credential: wire.forward_credential,
         assertion: wire.assertion.as_deref().map(Into::into),
     };

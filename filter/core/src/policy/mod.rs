@@ -7,7 +7,10 @@ mod tree;
 
 pub use compile::{PolicyFault, RouteFault};
 pub use path::{AmbiguousPath, unambiguous};
-use tollgate_protocol::{Method, policy::Auth};
+use tollgate_protocol::{
+    Method,
+    policy::{Auth, Mode},
+};
 use tree::Node;
 
 /// What a route asks for.
@@ -27,6 +30,8 @@ pub struct Rule {
     pub subscriptions: Box<[Box<str>]>,
     /// Which segment of the path, counted from 0, must be the caller's own user id.
     pub owner: Option<usize>,
+    /// Whether the verdict is carried out.
+    pub mode: Mode,
     /// Whether the backend gets the credential.
     pub forward_credential: bool,
     /// Audience of the assertion that the backend gets.
@@ -69,6 +74,8 @@ impl Accepted {
 pub struct CompiledPolicy {
     root: Node,
     fallback: Option<Rule>,
+    /// Of what no rule says.
+    mode: Mode,
 }
 
 /// The rule that a request meets.
@@ -89,6 +96,14 @@ impl CompiledPolicy {
     }
 }
 
+impl CompiledPolicy {
+    /// Whether a refusal of this request is carried out. Asked only when there is one.
+    pub fn mode(&self, method: &[u8], host: &[u8], path: &[u8]) -> Mode {
+        let met = unambiguous(path).ok().and_then(|path| self.rule(method, host, path));
+        met.map_or(self.mode, |met| met.rule.mode)
+    }
+}
+
 impl Default for Rule {
     fn default() -> Self {
         Self {
@@ -99,6 +114,7 @@ impl Default for Rule {
             scopes: Box::default(),
             subscriptions: Box::default(),
             owner: None,
+            mode: Mode::Enforce,
             forward_credential: false,
             assertion: None,
         }

@@ -10,7 +10,9 @@ fn route(path: &str, methods: &[&str], name: &str) -> Wire {
 
 #[track_caller]
 fn check(routes: &[Wire], method: &str, path: &str, expect: Option<&str>) {
-    let policy = CompiledPolicy::compile(&Policy { fallback: Fallback::Deny, routes: routes.to_vec() }).unwrap();
+    let policy =
+        CompiledPolicy::compile(&Policy { fallback: Fallback::Deny, routes: routes.to_vec(), ..Policy::default() })
+            .unwrap();
     let met = policy.rule(method.as_bytes(), b"api.example.com", path.as_bytes());
     assert_eq!(met.map(|met| &*met.rule.roles[0]), expect, "{method} {path}");
 }
@@ -53,7 +55,8 @@ fn faulty_routes_are_all_listed() {
         Wire { host: Some("Example.com".into()), ..route("/h", &[], "a") },
         Wire { owner: Some("b".into()), ..route("/o/{a}", &[], "a") },
     ];
-    let faults = CompiledPolicy::compile(&Policy { fallback: Fallback::Deny, routes }).unwrap_err();
+    let faults =
+        CompiledPolicy::compile(&Policy { fallback: Fallback::Deny, routes, ..Policy::default() }).unwrap_err();
     let found: Vec<_> = faults.iter().map(|fault| (fault.index, fault.fault)).collect();
     use RouteFault::*;
     assert_eq!(

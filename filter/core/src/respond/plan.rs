@@ -1,6 +1,6 @@
 //! A permit to header changes: strip what is reserved, then set what is known. It must not see a token.
 
-use tollgate_protocol::{Method, headers};
+use tollgate_protocol::{Code, Method, headers, policy::Mode};
 
 use super::{
     Facts, assertion,
@@ -19,12 +19,36 @@ pub struct HeaderPlan {
     pub facts: Facts,
     /// Which kind of credential let the request through; `None`: it passes without an identity.
     pub method: Option<Method>,
+    /// On a route that is only watched: what the verdict would be.
+    pub shadow: Option<Result<(), Code>>,
 }
 
 impl HeaderPlan {
     /// The plan for a request that passes without an identity.
-    pub fn anonymous(request: &RequestView<'_>) -> Self {
-        Self { remove: reserved(request), ..Self::default() }
+    pub fn anonymous(rule: &Rule, request: &RequestView<'_>) -> Self {
+        let mut plan = Self { remove: reserved(request), ..Self::default() };
+        plan.watch(rule);
+        plan
+    }
+
+    /// The plan for a request that would be refused, on a route that is only watched.
+    pub fn refused_in_shadow(code: Code, request: &RequestView<'_>) -> Self {
+        let mut plan = Self { remove: reserved(request), ..Self::default() };
+        plan.tell(Err(code));
+        plan
+    }
+
+    fn watch(&mut self, rule: &Rule) {
+        if rule.mode == Mode::Shadow {
+            self.tell(Ok(()));
+        }
+    }
+
+    fn tell(&mut self, verdict: Result<(), Code>) {
+        let word = verdict.err().map_or("pass", Code::as_str).as_bytes().to_vec();
+        self.facts.push(("tollgate.shadow", word.clone()));
+        self.set.push((headers::SHADOW, word));
+        self.shadow = Some(verdict);
     }
 
     /// The plan for a request that is allowed. `now_seconds` dates the assertion.
@@ -40,18 +64,21 @@ impl HeaderPlan {
             set: Vec::with_capacity(12),
             facts: Vec::with_capacity(6),
             method: Some(permit.caller().method),
+            shadow: None,
         };
         plan.credential(rule, request);
         plan.identity(permit);
+        plan.watch(rule);
         if let (Some(audience), Some(signer)) = (&rule.assertion, signer) {
             plan.set.push((headers::ASSERTION, assertion::sign(signer, permit, audience, now_seconds)));
         }
         plan
     }
 
-    /// Takes every credential out of the forwarded request, also one that did not decide: nobody has verified it.
+    /// Takes every credential out of the forwarded request, also one that did not decide: nobody has verified it. Where
+    /// the route is only watched, whoever has looked at it so far still does.
     fn credential(&mut self, rule: &Rule, request: &RequestView<'_>) {
-        if rule.forward_credential {
+        if rule.forward_credential || rule.mode == Mode::Shadow {
             return;
         }
         for (field, name) in [(request.api_key, headers::API_KEY), (request.authorization, headers::AUTHORIZATION)] {

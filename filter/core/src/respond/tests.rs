@@ -61,7 +61,7 @@ fn what_the_client_sent_under_our_names_goes_whatever_the_verdict() {
     let reserved: Vec<&[u8]> = vec![b"x-auth-role", b"x_auth_role", b"x-auth-role", b"x-auth-made-up"];
     let request = RequestView { reserved, ..RequestView::default() };
     let expected: [&[u8]; 3] = [b"x-auth-made-up", b"x-auth-role", b"x_auth_role"];
-    assert_eq!(HeaderPlan::anonymous(&request).remove, expected);
+    assert_eq!(HeaderPlan::anonymous(&Rule::default(), &request).remove, expected);
     assert_eq!(plan(&identity("a"), &Rule::default(), &request).remove, expected);
 }
 

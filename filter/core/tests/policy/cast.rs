@@ -88,7 +88,7 @@ impl Cast {
     }
 
     /// What somebody gets: `pass` as themselves, `anonymous`, or the code of the refusal. `-` is nobody, `junk` a header
-    /// that is no credential. `target` is a path, or a host and a path.
+    /// that is no credential. On a route that is only watched: the same after `watched:`. `target` is a path, or a host and a path.
     pub(crate) fn ask(&mut self, method: &str, target: &str, who: &str) -> String {
         let (host, path) = match target.find('/') {
             Some(at) if at > 0 => target.split_at(at),
@@ -118,6 +118,11 @@ impl Cast {
         }
         match step {
             Step::Done(Verdict::Refuse(reply)) => reply.code.to_string(),
+            Step::Done(Verdict::Forward(plan)) if plan.shadow.is_some() => {
+                let told = plan.set.iter().find(|(name, _)| *name == headers::SHADOW).expect("it is told");
+                let kept = plan.remove.is_empty();
+                format!("{}:{}", if kept { "watched" } else { "changed" }, String::from_utf8_lossy(&told.1))
+            }
             Step::Done(Verdict::Forward(plan)) => match plan.set.iter().find(|(name, _)| *name == headers::USER_ID) {
                 Some((_, id)) if *id == id_of(who).into_bytes() => "pass".into(),
                 Some((_, id)) => format!("as {}", String::from_utf8_lossy(id)),

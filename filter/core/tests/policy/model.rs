@@ -3,7 +3,7 @@
 
 use proptest::prelude::*;
 use tollgate_core::policy::CompiledPolicy;
-use tollgate_protocol::policy::{Fallback, Policy, Route};
+use tollgate_protocol::policy::{Policy, Route};
 
 /// How a pattern's segment compares, better first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -95,7 +95,7 @@ fn accepted(routes: Vec<Route>) -> Vec<Route> {
     let mut kept: Vec<Route> = Vec::new();
     for route in routes {
         kept.push(route);
-        if CompiledPolicy::compile(&Policy { fallback: Fallback::Deny, routes: kept.clone() }).is_err() {
+        if CompiledPolicy::compile(&Policy { routes: kept.clone(), ..Policy::default() }).is_err() {
             kept.pop();
         }
     }
@@ -126,7 +126,7 @@ proptest! {
         ),
     ) {
         let routes = accepted(routes);
-        let policy = CompiledPolicy::compile(&Policy { fallback: Fallback::Deny, routes: routes.clone() }).unwrap();
+        let policy = CompiledPolicy::compile(&Policy { routes: routes.clone(), ..Policy::default() }).unwrap();
         for (method, host, path) in requests {
             let met = policy.rule(method.as_bytes(), host.as_bytes(), path.as_bytes());
             let met = met.map(|met| met.rule.roles[0].parse::<usize>().unwrap());
@@ -137,7 +137,7 @@ proptest! {
     #[test]
     fn no_bytes_make_it_stumble(path in prop::collection::vec(any::<u8>(), 0..60), host in prop::collection::vec(any::<u8>(), 0..20)) {
         let routes = ["/**", "/{a}/{b}/**", "/a/{b}"].map(|path| Route { path: path.to_owned(), ..Route::default() });
-        let policy = CompiledPolicy::compile(&Policy { fallback: Fallback::Deny, routes: routes.to_vec() }).unwrap();
+        let policy = CompiledPolicy::compile(&Policy { routes: routes.to_vec(), ..Policy::default() }).unwrap();
         if let Ok(path) = tollgate_core::policy::unambiguous(&path) {
             prop_assert!(policy.rule(b"GET", &host, path).is_some());
         }

@@ -274,3 +274,44 @@ fn what_belongs_to_whom() {
     );
     assert_eq!(number, 31);
 }
+
+#[test]
+fn what_is_only_watched_passes_as_it_came() {
+    let routes = r#""routes":[
+        {"path":"/old/**","mode":"shadow","roles":["admin"]},
+        {"path":"/old/open","mode":"shadow","auth":"none"},
+        {"path":"/old/maybe","mode":"shadow","auth":"optional"},
+        {"path":"/old/{user_id}/mine","mode":"shadow","owner":"user_id"},
+        {"path":"/new/**","roles":["admin"]}
+    ]"#;
+    let mut number = check(
+        &format!(r#"{{"fallback":"deny",{routes}}}"#),
+        "
+        GET /old/x               boss  watched:pass
+        GET /old/x               ada   watched:role_required
+        GET /old/x               -     watched:missing_credential
+        GET /old/x               junk  watched:malformed_credential
+        GET /old/x               off   watched:user_inactive
+        GET /old/open            -     watched:pass
+        GET /old/maybe           -     watched:pass
+        GET /old/maybe           junk  watched:malformed_credential
+        GET /old/usr_ada/mine    ada   watched:pass
+        GET /old/usr_ada/mine    pia   watched:not_owner
+        GET /new/x               boss  pass
+        GET /new/x               ada   role_required
+        GET /else                boss  route_denied
+        GET /old//x              boss  ambiguous_path
+        GET /old/../new/x        boss  ambiguous_path
+        ",
+    );
+    number += check(
+        &format!(r#"{{"fallback":"authenticate","mode":"shadow",{routes}}}"#),
+        "
+        GET /old//x              boss  watched:ambiguous_path
+        GET /else                -     watched:missing_credential
+        GET /else                ada   watched:pass
+        GET /new/x               ada   role_required
+        ",
+    );
+    assert_eq!(number, 19);
+}
