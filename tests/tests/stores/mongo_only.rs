@@ -10,7 +10,8 @@ use mongodb::{
 use tokio::time::Instant;
 use tollgate::{
     domain::{
-        ClerkIdentity, Email, Happening, Role, Subscription, Timestamp, User, UserId, UserPatch, clerk::ClerkOutcome,
+        ClerkIdentity, Email, Happening, PageKey, Role, Subscription, Timestamp, User, UserFilter, UserId, UserPatch,
+        clerk::ClerkOutcome,
     },
     store::{self, Conflict, FeedPage, Store, StoreError},
 };
@@ -298,6 +299,53 @@ async fn set_up_takes_what_is_there_and_says_what_is_in_its_way() {
     other.users().insert_many(twice).await.expect("inserted");
     let refused = store::open(&other.location).await.err().expect("duplicates").to_string();
     assert!(refused.contains("collection users") && refused.contains("the same email"), "{refused}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn lists_hold_everybody_once_whatever_their_ids_and_times_are() {
+    let other = Other::new().await;
+    let moment = || DateTime::from_millis(1_700_000_000_000);
+    let times: [Option<Bson>; 7] = [
+        None,
+        Some(Bson::Null),
+        Some(moment().into()),
+        Some(DateTime::from_millis(1_800_000_000_000).into()),
+        Some("2024-05-06T07:08:09".into()),
+        Some(1_700_000_000_i64.into()),
+        Some(1_700_000_000.5.into()),
+    ];
+    let mut wanted = std::collections::BTreeSet::new();
+    let mut written = Vec::new();
+    for (number, time) in times.iter().cycle().take(42).enumerate() {
+        let bytes = |first: u8| ObjectId::from_bytes([first, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, number as u8]);
+        let (id, text): (Bson, String) = match number / 7 {
+            0 => (bytes(1).into(), bytes(1).to_hex()),
+            // Texts that look like ObjectIds and numbers, on both sides of real ones.
+            1 => (bytes(0).to_hex().into(), bytes(0).to_hex()),
+            2 => (bytes(2).to_hex().into(), bytes(2).to_hex()),
+            3 => (Bson::Int64(number as i64), number.to_string()),
+            4 => (format!("{}", 100 + number).into(), format!("{}", 100 + number)),
+            _ => (format!("usr_{number}").into(), format!("usr_{number}")),
+        };
+        assert!(wanted.insert(text));
+        let mut document = doc! { "_id": id };
+        document.extend(time.clone().map(|time| ("created_at".to_owned(), time)));
+        written.push(document);
+    }
+    other.users().insert_many(&written).await.expect("inserted");
+    let store = other.open().await;
+    for size in [1, 2, 5, 41, 42, 100] {
+        let (mut seen, mut after) = (Vec::new(), None);
+        loop {
+            let page = store.users(&UserFilter::default(), after.as_ref(), size).await.expect("read");
+            let Some(last) = page.last() else { break };
+            after = Some(PageKey { at: last.created_at, id: last.id.as_str().to_owned() });
+            seen.extend(page.iter().map(|user| user.id.as_str().to_owned()));
+            assert!(seen.len() <= wanted.len(), "pages of {size}: {seen:?}");
+        }
+        assert_eq!(seen.len(), wanted.len(), "pages of {size}");
+        assert_eq!(seen.into_iter().collect::<std::collections::BTreeSet<_>>(), wanted, "pages of {size}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

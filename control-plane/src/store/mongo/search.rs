@@ -3,12 +3,12 @@
 use futures_util::TryStreamExt as _;
 use mongodb::{
     Collection,
-    bson::{Bson, Document, doc, oid::ObjectId},
+    bson::{Bson, Document, doc},
 };
 
 use super::{
-    MongoStore, bounded, documents,
-    values::{any_id, date},
+    MongoStore, bounded, documents, id_of,
+    values::{any_id, date, id_forms},
 };
 use crate::{
     domain::{ApiKey, KeyFilter, PageKey, Subscription, User, UserFilter, UserId},
@@ -21,15 +21,38 @@ fn beginning(text: &str) -> Document {
     doc! { "$gte": text, "$lt": format!("{text}\u{10FFFF}") }
 }
 
-/// What comes after a place, newest first, in MongoDB's order of all kinds of ids: another program's may be ObjectIds.
-fn older_than(after: &PageKey) -> Document {
-    let at = date(after.at);
-    let id = ObjectId::parse_str(&after.id).map_or_else(|_| Bson::from(&after.id), Bson::ObjectId);
-    // A text of ours that looks like an ObjectId would otherwise come before its own place.
-    let same_moment = doc! {
-        "created_at": at.clone(), "_id": { "$ne": &after.id }, "$expr": { "$lt": ["$_id", { "$literal": id }] },
+/// What comes after a place, newest first. Ids and times of other programs may be of any kind, and one kind goes before
+/// another, whatever it says: so the document at that place says what it has.
+async fn older_than(collection: &Collection<Document>, after: &PageKey) -> Result<Document, StoreError> {
+    let place = collection.find_one(doc! { "_id": any_id(&after.id) });
+    let place = bounded(place.projection(doc! { "_id": 1, "created_at": 1 })).await?;
+    let (at, id) = match place {
+        Some(place) => (place.get("created_at").cloned().unwrap_or(Bson::Null), id_of(&place)),
+        // Deleted since: the list goes on at the likeliest place.
+        None => (date(after.at), id_forms(&after.id).pop().unwrap_or(Bson::Null)),
     };
-    doc! { "$or": [{ "created_at": { "$lt": at } }, same_moment] }
+    let same_moment = lower("_id", &id).into_iter().map(|lower| doc! { "$and": [{ "created_at": &at }, lower] });
+    let all: Vec<Document> = lower("created_at", &at).into_iter().chain(same_moment).collect();
+    Ok(doc! { "$or": all })
+}
+
+/// Conditions, of which one holds for everything that MongoDB sorts below a value. Each is one piece of an index.
+fn lower(member: &str, than: &Bson) -> Vec<Document> {
+    // Kinds in MongoDB's order of them. What is not there is sorted as null.
+    let kinds = ["null", "number", "string", "objectId", "date"];
+    let kind = match than {
+        Bson::Int32(_) | Bson::Int64(_) | Bson::Double(_) | Bson::Decimal128(_) => "number",
+        Bson::String(_) => "string",
+        Bson::ObjectId(_) => "objectId",
+        Bson::DateTime(_) => "date",
+        _ => "null",
+    };
+    let below = kinds.into_iter().take_while(|one| *one != kind).map(|one| match one {
+        "null" => doc! { member: Bson::Null },
+        other => doc! { member: { "$type": other } },
+    });
+    let same = (kind != "null").then(|| doc! { member: { "$lt": than } });
+    below.chain(same).collect()
 }
 
 async fn page(
@@ -38,7 +61,9 @@ async fn page(
     after: Option<&PageKey>,
     limit: usize,
 ) -> Result<Vec<Document>, StoreError> {
-    conditions.extend(after.map(older_than));
+    if let Some(after) = after {
+        conditions.push(older_than(&collection, after).await?);
+    }
     let wanted = if conditions.is_empty() {
         Document::new()
     } else {
