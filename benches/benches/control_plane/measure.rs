@@ -29,8 +29,8 @@ static NUMBER: AtomicU64 = AtomicU64::new(1);
 /// What one case in one turn came to.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Figures {
-    /// Answers per second.
-    pub(crate) rate: f64,
+    /// Answers per second; `None` where only the time until each of them counts.
+    pub(crate) rate: Option<f64>,
     /// Median and 99th percentile of the time until an answer, in ms.
     pub(crate) p50: f64,
     /// See `p50`.
@@ -42,7 +42,8 @@ pub(crate) struct Figures {
 impl fmt::Display for Figures {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { rate, p50, p99, cpu } = self;
-        write!(f, "{rate:>8.0}/s  p50 {p50:>7.2} ms  p99 {p99:>7.2} ms  CPU {cpu:>6.0} µs")
+        let rate = rate.map_or_else(|| " ".repeat(10), |rate| format!("{rate:>8.0}/s"));
+        write!(f, "{rate}  p50 {p50:>7.2} ms  p99 {p99:>7.2} ms  CPU {cpu:>6.0} µs")
     }
 }
 
@@ -59,7 +60,7 @@ pub(crate) async fn run(world: &World, case: Case, args: Args) -> Figures {
     times.sort_unstable();
     let number = times.len().max(1) as f64;
     Figures {
-        rate: times.len() as f64 / took.as_secs_f64(),
+        rate: (case != Case::FanOut).then(|| times.len() as f64 / took.as_secs_f64()),
         p50: at(&times, 0.50),
         p99: at(&times, 0.99),
         cpu: cpu.as_secs_f64() * 1e6 / number,

@@ -38,10 +38,11 @@ impl Report {
         text.push_str("| --- | --- | --- | --- | --- | --- |\n");
         for ((case, store), figures) in self.figures.iter().filter(|((case, _), _)| *case != Case::FanOut) {
             let of = |pick: fn(&Figures) -> f64| median(figures.iter().map(pick).collect());
-            let rates: Vec<f64> = figures.iter().map(|one| one.rate).collect();
+            let rates: Vec<f64> = figures.iter().filter_map(|one| one.rate).collect();
             let (low, high) =
                 (rates.iter().copied().fold(f64::MAX, f64::min), rates.iter().copied().fold(0.0, f64::max));
-            let (rate, p50, p99, cpu) = (of(|one| one.rate), of(|one| one.p50), of(|one| one.p99), of(|one| one.cpu));
+            let (rate, p50, p99, cpu) =
+                (of(|one| one.rate.unwrap_or(f64::NAN)), of(|one| one.p50), of(|one| one.p99), of(|one| one.cpu));
             line(
                 &mut text,
                 format_args!(
