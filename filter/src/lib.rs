@@ -1,6 +1,6 @@
-//! The proxy-wasm shell around [`tollgate_core`]: it reads, waits, calls and answers for a decision that is made there.
+//! The proxy-wasm shell around `tollgate_core`: it reads, waits, calls and answers for a decision that is made there.
 //!
-//! The shell owns no rule. Host calls stand in [`host`] alone, callbacks in [`callbacks`] alone. Nothing here may
+//! The shell owns no rule. Host calls stand in `host` alone, callbacks in `callbacks` alone. Nothing here may
 //! panic: a trap takes the whole worker's VM down, for every request on it.
 
 #![cfg_attr(

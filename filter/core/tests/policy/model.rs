@@ -2,8 +2,14 @@
 //! all of them. It must not use the compiled tree.
 
 use proptest::prelude::*;
-use tollgate_core::policy::CompiledPolicy;
-use tollgate_protocol::policy::{Policy, Route};
+use tollgate_core::{
+    decide::{Caller, decide},
+    policy::CompiledPolicy,
+};
+use tollgate_protocol::{
+    Identity, Method,
+    policy::{Policy, Route},
+};
 
 /// How a pattern's segment compares, better first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -141,5 +147,111 @@ proptest! {
         if let Ok(path) = tollgate_core::policy::unambiguous(&path) {
             prop_assert!(policy.rule(b"GET", &host, path).is_some());
         }
+    }
+}
+
+/// Rights, and what a rule wants of them, as plain numbers: each stands for one role, subscription or scope.
+#[derive(Debug, Clone)]
+struct Rights {
+    role: usize,
+    subscription: Option<usize>,
+    scopes: Vec<usize>,
+    is_active: bool,
+    owns: bool,
+}
+
+const WORDS: [&str; 4] = ["user", "developer", "admin", "other"];
+
+fn some(most: usize) -> impl Strategy<Value = Vec<usize>> {
+    prop::collection::btree_set(0..most, 0..most).prop_map(|set| set.into_iter().collect())
+}
+
+fn rights() -> impl Strategy<Value = Rights> {
+    (0..4_usize, prop::option::of(0..4_usize), some(4), prop::bool::weighted(0.9), any::<bool>()).prop_map(
+        |(role, subscription, scopes, is_active, owns)| Rights { role, subscription, scopes, is_active, owns },
+    )
+}
+
+/// Roles, subscriptions, scopes, and whether it has to be the caller's own.
+type Wanted = (Vec<usize>, Vec<usize>, Vec<usize>, bool);
+
+fn permits((roles, subscriptions, scopes, owned): &Wanted, rights: &Rights) -> bool {
+    rights.is_active
+        && (roles.is_empty() || roles.contains(&rights.role))
+        && (subscriptions.is_empty() || rights.subscription.is_some_and(|one| subscriptions.contains(&one)))
+        && scopes.iter().all(|scope| rights.scopes.contains(scope))
+        && (!owned || rights.owns || WORDS[rights.role] == "admin")
+}
+
+fn decided((roles, subscriptions, scopes, owned): &Wanted, rights: &Rights) -> bool {
+    let words = |places: &[usize]| places.iter().map(|place| WORDS[*place].to_owned()).collect::<Vec<_>>();
+    let route = Route {
+        path: "/of/{user_id}".into(),
+        roles: words(roles),
+        subscriptions: words(subscriptions),
+        scopes: words(scopes),
+        owner: owned.then(|| "user_id".to_owned()),
+        ..Route::default()
+    };
+    let policy = CompiledPolicy::compile(&Policy { routes: vec![route], ..Policy::default() }).unwrap();
+    let path: &[u8] = if rights.owns { b"/of/u" } else { b"/of/another" };
+    let met = policy.rule(b"GET", b"h", path).unwrap();
+    let identity: Identity = serde_json::from_value(serde_json::json!({
+        "user_id": "u", "role": WORDS[rights.role], "is_active": rights.is_active,
+        "subscription": rights.subscription.map(|place| WORDS[place]),
+    }))
+    .unwrap();
+    let scopes: Vec<Box<str>> = rights.scopes.iter().map(|place| WORDS[*place].into()).collect();
+    let caller = Caller {
+        method: Method::Clerk,
+        identity: &identity,
+        scopes: &scopes,
+        session_id: None,
+        issued_at: Some(1),
+        actor: None,
+    };
+    decide(caller, met.rule, met.owner, 2).is_ok()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 2_000, ..ProptestConfig::default() })]
+
+    #[test]
+    fn whoever_passes_has_what_the_rule_wants(wanted in (some(4), some(4), some(4), any::<bool>()), rights in rights()) {
+        prop_assert_eq!(decided(&wanted, &rights), permits(&wanted, &rights));
+    }
+
+    #[test]
+    fn more_scopes_and_ownership_never_shut_anybody_out(
+        wanted in (some(4), some(4), some(4), any::<bool>()), rights in rights(), more in some(4),
+    ) {
+        let mut richer = rights.clone();
+        richer.owns = true;
+        richer.scopes.extend(more);
+        prop_assert!(!decided(&wanted, &rights) || decided(&wanted, &richer));
+    }
+
+    #[test]
+    fn no_spelling_of_a_path_reaches_a_rule_that_its_plain_form_does_not(
+        plain in "/(admin|open)/[a-z]{1,4}", cut in 0..9_usize,
+        trick in prop::sample::select(vec!["/", "//", "/./", "/../", "%2f", "%2e%2e/", "\\", ";x", "%00", "%", "/..;/", "?", "#", "%252f"]),
+    ) {
+        let routes = vec![
+            Route { path: "/admin/**".into(), roles: vec!["admin".into()], ..Route::default() },
+            Route { path: "/open/**".into(), roles: vec!["user".into()], ..Route::default() },
+        ];
+        let policy = CompiledPolicy::compile(&Policy { routes, ..Policy::default() }).unwrap();
+        let cut = cut.min(plain.len());
+        let tricky = format!("{}{trick}{}", &plain[..cut], &plain[cut..]);
+        let Ok(path) = tollgate_core::policy::unambiguous(tricky.as_bytes()) else { return Ok(()) };
+        // What everyone reads in one way has no dots, no doubled slashes, nothing encoded: its first part is its rule.
+        let first = path.split(|byte| *byte == b'/').nth(1).unwrap_or_default();
+        let met = policy.rule(b"GET", b"h", path).map(|met| met.rule.roles[0].to_string());
+        let expected = match first {
+            b"admin" => Some("admin".to_owned()),
+            b"open" => Some("user".to_owned()),
+            _ => None,
+        };
+        prop_assert_eq!(met, expected, "{}", tricky);
     }
 }
