@@ -84,6 +84,17 @@ impl Server {
         kill_process(pid.expect("it runs"), signal).expect("a signal");
     }
 
+    /// Whether every thread has stopped.
+    fn stands_still(&self) -> bool {
+        let process = self.child.as_ref().map(Child::id).expect("it runs");
+        let threads = std::fs::read_dir(format!("/proc/{process}/task")).expect("its threads");
+        threads.flatten().all(|thread| {
+            let stat = std::fs::read_to_string(thread.path().join("stat")).unwrap_or_default();
+            // The state comes after the name, which stands in brackets.
+            stat.rsplit(')').next().is_some_and(|rest| rest.trim_start().starts_with('T'))
+        })
+    }
+
     fn kill(&mut self) {
         if let Some(mut child) = self.child.take() {
             let _ = child.kill();
@@ -229,7 +240,10 @@ impl Cluster {
     /// If there is none.
     pub async fn freeze_primary(&self) -> usize {
         let (primary, _) = self.wait_for_primary().await;
-        self.servers[primary].signal(Signal::STOP);
+        let server = &self.servers[primary];
+        server.signal(Signal::STOP);
+        // The signal is on its way to each thread; until then one of them may still answer.
+        until("it stands still", PATIENCE, || async { server.stands_still().then_some(()) }).await;
         primary
     }
 
