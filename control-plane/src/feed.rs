@@ -157,6 +157,7 @@ fn answer(entries: Vec<FeedEntry>, place: Cursor, told: Option<u64>, posted: &Po
         Happening::Key(hash) => Change::Key { hash, seq, refused: None },
         Happening::KeyRevoked(hash) => Change::Key { hash, seq, refused: Some(Code::ApiKeyRevoked) },
         Happening::Revoked(revocation) => Change::Revoked { revocation, seq },
+        Happening::Recall(id) => Change::Recall { id: id.as_str().to_owned(), seq },
         Happening::Unknown => Change::Unknown,
     };
     let settings = (told != Some(posted.digest)).then(|| (*posted.settings).clone());

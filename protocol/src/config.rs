@@ -23,6 +23,9 @@ pub struct PluginConfig {
     /// Sizes of the caches in each worker.
     #[serde(default)]
     pub cache: CacheSizes,
+    /// How tokens (credits) are leased and reported.
+    #[serde(default)]
+    pub credits: Credits,
     /// Set to `false` to verify every signature inside the VM (for comparison and for hosts whose native verifier is not trusted).
     #[serde(default = "default_true")]
     pub native_crypto: bool,
@@ -83,6 +86,23 @@ pub struct CacheSizes {
 impl Default for CacheSizes {
     fn default() -> Self {
         Self { tokens: 20_000, token_bytes: 32 << 20, identities: 50_000, unknown: 10_000 }
+    }
+}
+
+/// How each worker leases tokens of users, and reports what was used.
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Credits {
+    /// How long a lease lasts without renewal, in seconds: so long tokens are out of reach that a killed Envoy held, and so
+    /// long those that it holds can be used while the control plane is away.
+    pub lease_seconds: u32,
+    /// How often use is reported, in milliseconds: so much of it a killed Envoy takes with it.
+    pub report_ms: u32,
+}
+
+impl Default for Credits {
+    fn default() -> Self {
+        Self { lease_seconds: 30, report_ms: 1_000 }
     }
 }
 
@@ -162,6 +182,12 @@ impl PluginConfig {
         if !(2..=32).contains(&config.limits.claim_depth) {
             return fault("limits.claim_depth", "must be between 2 and 32");
         }
+        if !(4..=600).contains(&config.credits.lease_seconds) {
+            return fault("credits.lease_seconds", "must be between 4 and 600");
+        }
+        if !(100..=60_000).contains(&config.credits.report_ms) {
+            return fault("credits.report_ms", "must be between 100 and 60000");
+        }
         Ok(config)
     }
 }
@@ -183,6 +209,9 @@ mod tests {
         let cp = r#""control_plane":{"cluster":"c","edge_secret":"0123456789abcdef"}"#;
         check(&format!("{{{cp}}}"), Ok(()));
         check(&format!(r#"{{{cp},"limits":{{"token_bytes":4096}}}}"#), Ok(()));
+        check(&format!(r#"{{{cp},"credits":{{"lease_seconds":10}}}}"#), Ok(()));
+        check(&format!(r#"{{{cp},"credits":{{"lease_seconds":601}}}}"#), Err("credits.lease_seconds"));
+        check(&format!(r#"{{{cp},"credits":{{"report_ms":1}}}}"#), Err("credits.report_ms"));
         check("", Err("EOF"));
         check("{}", Err("control_plane"));
         check(&format!(r#"{{{cp},"relm":"x"}}"#), Err("relm"));

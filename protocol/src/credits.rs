@@ -98,6 +98,20 @@ pub struct LeaseTake {
     pub least: u64,
     /// For how long, in seconds: 1 to 600.
     pub seconds: u32,
+    /// No more than this part of what is there: 8 means an eighth. But never less than `least`, if that is there.
+    #[serde(default = "whole", skip_serializing_if = "is_whole")]
+    pub share: u32,
+    /// Somebody waits for it: where it is not there, all Envoys are asked to give back what they do not need.
+    #[serde(default, skip_serializing_if = "core::ops::Not::not")]
+    pub recall: bool,
+}
+
+const fn whole() -> u32 {
+    1
+}
+
+fn is_whole(share: &u32) -> bool {
+    *share == 1
 }
 
 /// A lease that is to be kept.

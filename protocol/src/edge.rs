@@ -95,6 +95,14 @@ pub enum Change {
         /// Number of the change in the feed.
         seq: u64,
     },
+    /// Somebody waits for tokens of this user, and none are left but those that Envoys hold: what an Envoy holds and does
+    /// not need comes back at once.
+    Recall {
+        /// The user's id in the store.
+        id: String,
+        /// Number of the change in the feed.
+        seq: u64,
+    },
     /// A kind that this version does not know. The edge treats everything cached as stale.
     #[serde(other)]
     Unknown,

@@ -106,4 +106,64 @@ pub struct Route {
     /// Audience of the signed assertion that the backend gets; absent: no assertion.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub assertion: Option<String>,
+    /// What a request costs; absent: nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cost: Option<Cost>,
+}
+
+/// What a request costs its user, in tokens.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Cost {
+    /// Who counts.
+    #[serde(default, skip_serializing_if = "Counted::is_fixed")]
+    pub counted: Counted,
+    /// What it costs at least, also where the backend says nothing; where nobody counts, what it costs.
+    pub at_least: u64,
+    /// How many tokens have to be there, and are set aside, before the backend is reached: 1 or more.
+    pub reserve: u64,
+}
+
+/// Who counts what a request costs.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Counted {
+    /// Nobody: all requests cost the same.
+    #[default]
+    Fixed,
+    /// The backend, in this header or trailer of its answer, which the client does not get.
+    Header(String),
+    /// The backend, in this member of the JSON of its answer, or of its last event that has it: the names on the way.
+    Body(Vec<String>),
+}
+
+impl Counted {
+    /// Whether all requests cost the same.
+    pub fn is_fixed(&self) -> bool {
+        *self == Self::Fixed
+    }
+}
+
+impl Cost {
+    /// Most tokens of one request.
+    pub const MOST: u64 = 1_000_000_000;
+    /// Longest name of a header or member, in bytes.
+    pub const LONGEST_NAME: usize = 64;
+    /// Most members on the way to the one that counts.
+    pub const DEEPEST: usize = 8;
+
+    /// Whether it can be used at all.
+    pub fn is_sound(&self) -> bool {
+        let amounts = self.at_least <= Self::MOST && (1..=Self::MOST).contains(&self.reserve);
+        let is_name = |name: &String| (1..=Self::LONGEST_NAME).contains(&name.len());
+        let is_header = |name: &String| {
+            is_name(name) && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+        };
+        amounts
+            && match &self.counted {
+                Counted::Fixed => self.reserve >= self.at_least,
+                Counted::Header(name) => is_header(name),
+                Counted::Body(path) => (1..=Self::DEEPEST).contains(&path.len()) && path.iter().all(is_name),
+            }
+    }
 }

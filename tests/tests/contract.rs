@@ -35,7 +35,7 @@ fn every_message_reads_and_writes_as_it_is_written_down() {
     let full: SyncAnswer = check("sync-full.json");
     assert_eq!(full.settings.unwrap().issuers.len(), 2);
     let changes: SyncAnswer = check("sync-changes.json");
-    assert_eq!(changes.changes.len(), 5);
+    assert_eq!(changes.changes.len(), 6);
     let kinds: Vec<Revoked> = changes
         .changes
         .iter()

@@ -15,6 +15,8 @@ pub enum Happening {
     KeyRevoked(KeyHash),
     /// A session, a token or a signing key is refused from now on.
     Revoked(Revocation),
+    /// Somebody waits for tokens of this user that Envoys hold.
+    Recall(UserId),
     /// A kind that this version does not know: written by a newer one.
     Unknown,
 }

@@ -257,6 +257,8 @@ impl Known {
             Happening::Key(hash) | Happening::KeyRevoked(hash) => Subject::Key(hash),
             // Of sessions, tokens and signing keys: edges hold them against identities themselves.
             Happening::Revoked(_) => return,
+            // Of tokens that Envoys hold: who somebody is has not changed.
+            Happening::Recall(_) => return,
             // It may be about anybody.
             Happening::Unknown => {
                 self.floor = self.floor.max(seq);

@@ -9,6 +9,7 @@ pub mod identities;
 pub mod key_sets;
 pub mod keys;
 pub mod policy;
+mod policy_cost;
 pub mod policy_file;
 pub mod policy_place;
 pub mod profile;

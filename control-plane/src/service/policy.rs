@@ -9,6 +9,7 @@ use tollgate_protocol::{
 };
 use toml::{Table, Value};
 
+use super::policy_cost;
 use crate::domain::{Role, Scope, Subscription};
 
 /// Audience of routes that say `assertion = true`, Tollgate's own API among them.
@@ -139,6 +140,10 @@ impl Reader {
                 "session_cookie" => route.session_cookie = self.truth(&at, &value),
                 "forward_credential" => route.forward_credential = self.truth(&at, &value),
                 "assertion" => route.assertion = self.assertion(&at, value),
+                "cost" => match policy_cost::read(&value) {
+                    Ok(cost) => route.cost = Some(cost),
+                    Err(problem) => self.fault(&at, problem),
+                },
                 _ => self.fault(&at, KNOWN),
             }
         }
@@ -148,6 +153,9 @@ impl Reader {
         }
         if route.auth == Auth::None && (!route.accept.is_empty() || route.session_cookie || route.assertion.is_some()) {
             self.fault(&place("auth"), "is \"none\", but accept, session_cookie or assertion need a credential");
+        }
+        if route.cost.is_some() && route.auth != Auth::Required {
+            self.fault(&place("auth"), "must be \"required\" where a request costs tokens");
         }
         self.host_and_owner(&route, place);
         if route.session_cookie && !route.accept.is_empty() && !route.accept.contains(&Method::Clerk) {
@@ -293,7 +301,7 @@ impl Reader {
 }
 
 const KNOWN: &str = "unknown key (known: path, host, methods, auth, accept, roles, scopes, subscriptions, owner, \
-                     mode, assertion, forward_credential, session_cookie)";
+                     mode, assertion, cost, forward_credential, session_cookie)";
 const PATH: &str = "must be a path such as /a/b or /a/{name}/c, or a prefix such as /a/**, in normal form, not encoded; \
                     a name has a-z, 0-9 and _, and stands there once";
 

@@ -13,6 +13,8 @@ use tollgate::{
     store::{AuditFilter, Conflict, FeedPage, Store, StoreError},
 };
 
+use tollgate_tests::wait::{PATIENCE, until};
+
 use super::{
     Place, futures_all,
     records::{BY, NOW, by, key, user},
@@ -45,7 +47,8 @@ fn entry(posted: Posted) -> (Entry, bool) {
 }
 
 fn take(id: &str, wanted: i64, least: i64) -> Take {
-    Take { id: LeaseId::new(id), user: ada(), wanted, least, expires_at: NOW.plus_seconds(60) }
+    let (id, expires_at) = (LeaseId::new(id), NOW.plus_seconds(60));
+    Take { id, user: ada(), wanted, least, expires_at, share: 1, recall: false }
 }
 
 fn used(id: &str, used: i64) -> Used {
@@ -70,6 +73,46 @@ async fn sums(store: &Arc<dyn Store>) -> (i64, i64, i64) {
     let user = store.user(&ada()).await.expect("read").expect("the user");
     assert_eq!((user.tokens_remaining, user.tokens_used), (account.remaining, account.used));
     (account.remaining, account.reserved, account.used)
+}
+
+pub(crate) async fn a_share_is_taken_and_what_is_missing_is_recalled(place: &Place) {
+    let store = with_ada(place, |ada| ada.tokens_remaining = 100).await;
+    let head = store.head().await.expect("a head");
+    let part = |id: &str, least, share| Take { share, ..take(id, 1_000, least) };
+    for (id, least, share, wanted) in [("s1", 1, 4, 25), ("s2", 30, 8, 30), ("s3", 1, 100, 1), ("s4", 1, 1, 44)] {
+        let TakeOutcome::Granted(one) = taken(&store, part(id, least, share)).await else { panic!("{id}") };
+        assert_eq!(one.amount, wanted, "{id}");
+    }
+    let recalls = async || match store.since(&head, 100).await.expect("entries") {
+        FeedPage::Entries(entries, _) => {
+            let ours = Happening::Recall(ada());
+            entries.iter().filter(|entry| entry.happening == ours).count()
+        }
+        FeedPage::Lost(_) => panic!("lost"),
+    };
+    assert_eq!(taken(&store, take("r1", 1, 1)).await, TakeOutcome::Exhausted { reserved: 100 });
+    assert_eq!(recalls().await, 0, "nobody waits for it");
+    let call = LeaseCall {
+        node: "n1".into(),
+        take: vec![Take { recall: true, ..take("r2", 1, 1) }],
+        ..LeaseCall::default()
+    };
+    let receipt = store.lease(&call, NONE, &BY).await.expect("answered");
+    assert_eq!((receipt.recalled, receipt.taken), (vec![ada()], vec![TakeOutcome::Exhausted { reserved: 100 }]));
+    until("a recall is told", PATIENCE, || async { (recalls().await == 1).then_some(()) }).await;
+    // Where nobody holds anything, nobody is asked for it.
+    let settle = ["s1", "s2", "s3", "s4"].map(|id| used(id, 0)).to_vec();
+    let all = LeaseCall { node: "n1".into(), settle, take: vec![take("s5", 100, 100)], ..LeaseCall::default() };
+    assert!(matches!(store.lease(&all, NONE, &BY).await.expect("answered").taken[0], TakeOutcome::Granted(_)));
+    let spent = LeaseCall {
+        node: "n1".into(),
+        settle: vec![used("s5", 100)],
+        take: vec![Take { recall: true, ..take("r3", 1, 1) }],
+        ..LeaseCall::default()
+    };
+    let receipt = store.lease(&spent, NONE, &BY).await.expect("answered");
+    assert_eq!((receipt.recalled, receipt.taken), (vec![], vec![TakeOutcome::Exhausted { reserved: 0 }]));
+    assert_eq!(sums(&store).await, (0, 0, 100));
 }
 
 pub(crate) async fn what_is_posted_stands_once(place: &Place) {

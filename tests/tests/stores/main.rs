@@ -76,6 +76,7 @@ suite! {
     ledger::what_is_posted_stands_once;
     ledger::entries_come_in_pages;
     ledger::reservations_take_what_is_there_and_no_more;
+    ledger::a_share_is_taken_and_what_is_missing_is_recalled;
     ledger::late_doubled_and_excessive_reports_are_booked_once;
     ledger::what_nobody_renews_is_settled_at_its_last_report;
     ledger::a_batch_is_counted_once;

@@ -93,9 +93,12 @@ impl<'s> Desk<'s> {
         Posted::Done { entry: self.write(draft, &actor), replayed: false }
     }
 
-    /// Sets tokens aside: as many as are wanted or there, but not less than the least. `None` where that is not there.
+    /// Sets tokens aside: as many as are wanted or there, within the share of what is there, but not less than the least.
+    /// `None` where that is not there.
     pub fn reserve(&mut self, take: &Take, node: &str) -> Option<Reservation> {
-        let amount = take.wanted.min(self.available());
+        let available = self.available();
+        let share = available.checked_div(take.share).unwrap_or(available).max(take.least);
+        let amount = take.wanted.min(share).min(available);
         if amount < take.least.max(1) {
             return None;
         }

@@ -273,6 +273,10 @@ pub struct Take {
     pub least: i64,
     /// From when on it is settled, if it is not renewed.
     pub expires_at: Timestamp,
+    /// No more than this part of what is there, 1 or more: 8 means an eighth. But never less than `least`.
+    pub share: i64,
+    /// Whether Envoys are asked to give back what they hold, where it is not there.
+    pub recall: bool,
 }
 
 /// The total that an Envoy has used of a reservation so far.
@@ -333,6 +337,8 @@ pub struct LeaseReceipt {
     pub renewed: Vec<UseOutcome>,
     /// Of the wishes.
     pub taken: Vec<TakeOutcome>,
+    /// Users whose tokens Envoys were asked to give back.
+    pub recalled: Vec<UserId>,
     /// Every entry that was made.
     pub entries: Vec<Entry>,
 }

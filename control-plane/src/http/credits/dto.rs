@@ -251,6 +251,8 @@ pub(super) fn lease_call(request: &LeaseRequest, now: Timestamp) -> Result<Lease
             wanted: faults.amount(place("wanted"), one.wanted, 1),
             least: faults.amount(place("least"), one.least, 1),
             expires_at: faults.until(place("seconds"), one.seconds, now),
+            share: i64::from(one.share.max(1)),
+            recall: one.recall,
         });
     }
     faults.none()?;

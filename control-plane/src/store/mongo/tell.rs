@@ -6,7 +6,11 @@ use mongodb::{
 };
 use tollgate_protocol::KeyHash;
 
-use super::{documents, ledger::documents::GIVEN_AT, revocations, schema, values};
+use super::{
+    documents,
+    ledger::documents::{GIVEN_AT, RECALLED_AT},
+    revocations, schema, values,
+};
 use crate::domain::{Happening, UserId};
 
 /// What one event tells.
@@ -57,16 +61,19 @@ fn id(event: &ChangeStreamEvent<Document>) -> Option<String> {
 }
 
 fn user(event: &ChangeStreamEvent<Document>) -> Told {
-    if event.update_description.as_ref().is_some_and(|update| is_quiet(update, quiet_of_user)) {
+    let update = event.update_description.as_ref();
+    if update.is_some_and(|update| is_quiet(update, quiet_of_user)) {
         return Told::Nothing;
     }
-    Told::One(id(event).map_or(Happening::Unknown, |id| Happening::User(UserId::new(id))))
+    let is_recall = update.is_some_and(|update| is_quiet(update, |name| name == RECALLED_AT || quiet_of_user(name)));
+    let happening = if is_recall { Happening::Recall } else { Happening::User };
+    Told::One(id(event).map_or(Happening::Unknown, |id| happening(UserId::new(id))))
 }
 
 /// Counters and times that change with nearly every request: telling them would keep every edge asking. Tokens that are
 /// given come seldom and are told.
 fn quiet_of_user(member: &str) -> bool {
-    (member.starts_with("tokens_") && member != GIVEN_AT) || matches!(member, "last_login_at" | "updated_at")
+    (member.starts_with("tokens_") && member != GIVEN_AT && member != RECALLED_AT) || matches!(member, "last_login_at" | "updated_at")
 }
 
 fn key(event: &ChangeStreamEvent<Document>) -> Told {
@@ -156,6 +163,18 @@ mod tests {
             updated.insert(loud, 1);
             assert_eq!(update("users", "u", updated, &[], doc! {}), person("u"), "{loud}");
             assert_eq!(update("users", "u", quiet.clone(), &[loud], doc! {}), person("u"), "{loud}");
+        }
+    }
+
+    #[test]
+    fn a_recall_of_tokens_is_told_as_one_and_a_change_beside_it_as_a_change() {
+        let recall = doc! {"tokens_recalled_at": 1, "tokens_reserved": 2};
+        let told = Told::One(Happening::Recall(UserId::new("u")));
+        assert_eq!(update("users", "u", recall.clone(), &[], doc! {}), told);
+        for loud in ["role", "tokens_given_at"] {
+            let mut updated = recall.clone();
+            updated.insert(loud, 1);
+            assert_eq!(update("users", "u", updated, &[], doc! {}), person("u"), "{loud}");
         }
     }
 

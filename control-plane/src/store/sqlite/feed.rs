@@ -15,6 +15,7 @@ const USER: &str = "user";
 const KEY: &str = "key";
 const KEY_REVOKED: &str = "key_revoked";
 const REVOKED: &str = "revoked";
+const RECALL: &str = "recall";
 
 /// Writes a line.
 pub(super) fn write(transaction: &Transaction<'_>, happening: &Happening, at: Timestamp) -> Result<(), StoreError> {
@@ -26,6 +27,7 @@ pub(super) fn write(transaction: &Transaction<'_>, happening: &Happening, at: Ti
             let json = serde_json::to_string(revocation).map_err(|error| StoreError::Corrupt(error.to_string()))?;
             (REVOKED, json)
         }
+        Happening::Recall(id) => (RECALL, id.as_str().to_owned()),
         Happening::Unknown => return Ok(()),
     };
     let mut statement =
@@ -48,6 +50,7 @@ fn read(kind: &str, subject: String) -> Happening {
         (KEY, hash) => hash.parse().map_or(Happening::Unknown, Happening::Key),
         (KEY_REVOKED, hash) => hash.parse().map_or(Happening::Unknown, Happening::KeyRevoked),
         (REVOKED, json) => serde_json::from_str(&json).map_or(Happening::Unknown, Happening::Revoked),
+        (RECALL, id) => Happening::Recall(UserId::new(id)),
         _ => Happening::Unknown,
     }
 }

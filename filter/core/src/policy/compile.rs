@@ -1,5 +1,7 @@
 //! Wire policy to compiled policy. All faults are collected; a faulty policy is refused as a whole.
 
+use std::rc::Rc;
+
 use tollgate_protocol::policy::{Auth, Fallback, Policy, Route as Wire};
 
 use super::{
@@ -28,6 +30,9 @@ pub enum RouteFault {
     /// An owner that no segment is named after, or a route that nobody has to own.
     #[error("owner is not the name of a segment, or the route needs no credential")]
     Owner,
+    /// A cost of nothing or too much, counted nowhere, or of a route that nobody has to be known for.
+    #[error("the cost is 0 or too high, names no header or member, or the route needs no credential")]
+    Cost,
     /// An HTTP method that is not an upper-case token.
     #[error("an HTTP method is not an upper-case word")]
     HttpMethod,
@@ -88,6 +93,9 @@ fn compile_route(wire: &Wire, root: &mut Node) -> Result<(), RouteFault> {
         }
         Some(_) => return Err(RouteFault::Owner),
     };
+    if wire.cost.as_ref().is_some_and(|cost| !cost.is_sound() || wire.auth != Auth::Required) {
+        return Err(RouteFault::Cost);
+    }
     let rule = Rule {
         auth: wire.auth,
         accept: Accepted::of(&wire.accept),
@@ -99,6 +107,7 @@ fn compile_route(wire: &Wire, root: &mut Node) -> Result<(), RouteFault> {
         mode: wire.mode,
         forward_credential: wire.forward_credential,
         assertion: wire.assertion.as_deref().map(Into::into),
+        cost: wire.cost.clone().map(Rc::new),
     };
     if root.add(&path, is_prefix, Leaf { host, methods, rule }) { Ok(()) } else { Err(RouteFault::Duplicate) }
 }

@@ -5,11 +5,13 @@ mod compile;
 mod path;
 mod tree;
 
+use std::rc::Rc;
+
 pub use compile::{PolicyFault, RouteFault};
 pub use path::{AmbiguousPath, unambiguous};
 use tollgate_protocol::{
     Method,
-    policy::{Auth, Mode},
+    policy::{Auth, Cost, Mode},
 };
 use tree::Node;
 
@@ -36,6 +38,8 @@ pub struct Rule {
     pub forward_credential: bool,
     /// Audience of the assertion that the backend gets.
     pub assertion: Option<Box<str>>,
+    /// What a request costs its user. Shared with the requests that are under way when the rules change.
+    pub cost: Option<Rc<Cost>>,
 }
 
 /// A set of kinds of credential.
@@ -117,6 +121,7 @@ impl Default for Rule {
             mode: Mode::Enforce,
             forward_credential: false,
             assertion: None,
+            cost: None,
         }
     }
 }

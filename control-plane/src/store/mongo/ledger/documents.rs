@@ -17,10 +17,13 @@ use crate::{
 
 /// Members of a user's document that only the ledger knows.
 pub(in super::super) const MEMBERS: &[&str] =
-    &["tokens_reserved", "tokens_month_start", "tokens_month_used", "tokens_seq", GIVEN_AT];
+    &["tokens_reserved", "tokens_month_start", "tokens_month_used", "tokens_seq", GIVEN_AT, RECALLED_AT];
 
-/// When tokens were last given: the one member of the ledger whose change edges hear of.
+/// When tokens were last given: edges hear that the user has changed.
 pub(in super::super) const GIVEN_AT: &str = "tokens_given_at";
+
+/// When somebody last waited for tokens that Envoys hold: edges hear of that, and that nothing else has changed.
+pub(in super::super) const RECALLED_AT: &str = "tokens_recalled_at";
 
 /// Numbers of ours stay far below what the member holds.
 pub(super) fn number(count: u64) -> i64 {

@@ -168,6 +168,12 @@ impl LedgerStore for MongoStore {
         let (receipt, committed) =
             contended!(transaction!(self, |session| self.work(session, allowances, stamp).lease(call)))?;
         self.tell_given(committed, &receipt.entries).await;
+        // Who has asked waits for others, who hear of it by the feed; where there is none, they are told here.
+        if !self.is_replicated() {
+            for user in &receipt.recalled {
+                self.told(committed, Happening::Recall(user.clone())).await;
+            }
+        }
         Ok(receipt)
     }
 

@@ -54,6 +54,7 @@ pub(super) struct Work<'w> {
     accounts: BTreeMap<UserId, Option<Opened>>,
     reservations: BTreeMap<LeaseId, Option<Kept>>,
     entries: Vec<Entry>,
+    recalled: BTreeSet<UserId>,
 }
 
 impl<'w> Work<'w> {
@@ -64,7 +65,8 @@ impl<'w> Work<'w> {
         stamp: &'w Stamp,
     ) -> Self {
         let (accounts, reservations) = (BTreeMap::new(), BTreeMap::new());
-        Self { store, session, allowances, stamp, accounts, reservations, entries: Vec::new() }
+        let (entries, recalled) = (Vec::new(), BTreeSet::new());
+        Self { store, session, allowances, stamp, accounts, reservations, entries, recalled }
     }
 
     fn collection(&self, name: &str) -> Collection<Document> {
@@ -165,6 +167,11 @@ impl<'w> Work<'w> {
                 return Err(StoreError::Conflict(Conflict::Id));
             }
         }
+        for opened in self.recalled.iter().filter_map(|user| self.accounts.get(user)?.as_ref()) {
+            let told = doc! { "$set": { documents::RECALLED_AT: date(self.stamp.at) } };
+            let update = users.update_one(doc! { "_id": &opened.id }, told).session(&mut *self.session);
+            bounded(update).await?;
+        }
         if !self.entries.is_empty() {
             let documents: Vec<Document> = self.entries.iter().map(documents::from_entry).collect();
             let ledger = self.collection(schema::LEDGER);
@@ -230,7 +237,12 @@ impl<'w> Work<'w> {
         });
         match made.await? {
             None => Ok(TakeOutcome::Unknown),
-            Some(Err(outcome)) => Ok(outcome),
+            Some(Err(outcome)) => {
+                if take.recall && matches!(outcome, TakeOutcome::Exhausted { reserved } if reserved > 0) {
+                    self.recalled.insert(take.user.clone());
+                }
+                Ok(outcome)
+            }
             Some(Ok(reservation)) => {
                 self.keep(reservation.clone());
                 Ok(TakeOutcome::Granted(reservation))
@@ -285,6 +297,7 @@ impl<'w> Work<'w> {
         for take in &call.take {
             receipt.taken.push(self.take(take, &call.node).await?);
         }
+        receipt.recalled = self.recalled.iter().cloned().collect();
         receipt.entries = self.finish().await?;
         Ok(receipt)
     }

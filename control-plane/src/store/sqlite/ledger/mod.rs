@@ -6,10 +6,10 @@ use async_trait::async_trait;
 use rusqlite::{OptionalExtension as _, Transaction, params};
 
 use self::rows::number;
-use super::{SqliteStore, audit, fault};
+use super::{SqliteStore, audit, fault, feed};
 use crate::{
     domain::{
-        self, KeyId, Stamp, Timestamp, UserId,
+        self, Happening, KeyId, Stamp, Timestamp, UserId,
         ledger::{
             Account, Allowances, Batch, BatchReceipt, Count, DailyUsage, Entry, LeaseCall, LeaseReceipt, Posted,
             Posting, Purpose, Reservation, Take, TakeOutcome, UseOutcome, Used, desk::Desk, month,
@@ -24,11 +24,12 @@ struct Work<'t> {
     allowances: &'t Allowances,
     stamp: &'t Stamp,
     entries: Vec<Entry>,
+    recalled: Vec<UserId>,
 }
 
 impl<'t> Work<'t> {
     fn new(transaction: &'t Transaction<'t>, allowances: &'t Allowances, stamp: &'t Stamp) -> Self {
-        Self { transaction, allowances, stamp, entries: Vec::new() }
+        Self { transaction, allowances, stamp, entries: Vec::new(), recalled: Vec::new() }
     }
 
     /// Lets the desk work on a user's account, and writes what has changed. `None` where there is no such user.
@@ -82,7 +83,13 @@ impl<'t> Work<'t> {
         })?;
         match made {
             None => Ok(TakeOutcome::Unknown),
-            Some(Err(outcome)) => Ok(outcome),
+            Some(Err(outcome)) => {
+                if take.recall && matches!(outcome, TakeOutcome::Exhausted { reserved } if reserved > 0) {
+                    feed::write(self.transaction, &Happening::Recall(take.user.clone()), self.stamp.at)?;
+                    self.recalled.push(take.user.clone());
+                }
+                Ok(outcome)
+            }
             Some(Ok(reservation)) => {
                 rows::put_reservation(self.transaction, &reservation)?;
                 Ok(TakeOutcome::Granted(reservation))
@@ -126,6 +133,7 @@ impl<'t> Work<'t> {
         for take in &call.take {
             receipt.taken.push(self.take(take, &call.node)?);
         }
+        receipt.recalled = std::mem::take(&mut self.recalled);
         receipt.entries = std::mem::take(&mut self.entries);
         Ok(receipt)
     }
