@@ -21,6 +21,7 @@
 #![warn(missing_docs)]
 
 pub mod cache;
+pub mod credits;
 pub mod decide;
 pub mod engine;
 pub mod extract;

@@ -37,7 +37,7 @@ pub(super) fn write(
 ) -> Result<bool, Lost> {
     let told = answer.changes.iter().filter_map(|change| match change {
         Change::Revoked { revocation, .. } => Some(revocation),
-        Change::User { .. } | Change::Key { .. } | Change::Unknown => None,
+        Change::User { .. } | Change::Key { .. } | Change::Recall { .. } | Change::Unknown => None,
     });
     let all: Vec<&Revocation> = answer.revocations.iter().chain(told).collect();
     for page in 0..PAGES {

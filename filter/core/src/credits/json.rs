@@ -189,6 +189,11 @@ impl Finder {
     /// One more byte of a name.
     fn compare(&mut self, byte: u8) {
         let Some(place) = self.same else { return };
+        if self.high.take().is_some() {
+            // Half a character is none.
+            self.same = None;
+            return;
+        }
         let fits = self.wanted().and_then(|name| name.get(place)) == Some(&byte);
         self.same = if fits { place.checked_add(1) } else { None };
     }
@@ -221,12 +226,13 @@ impl Finder {
         }
         self.at = At::Text;
         let character = match (self.high.take(), value) {
-            (_, 0xD800..=0xDBFF) => {
+            (None, 0xD800..=0xDBFF) => {
                 self.high = Some(value);
                 return;
             }
             (Some(high), 0xDC00..=0xDFFF) => char::decode_utf16([high, value]).next().and_then(Result::ok),
-            _ => char::from_u32(u32::from(value)),
+            (Some(_), _) => None,
+            (None, _) => char::from_u32(u32::from(value)),
         };
         match character {
             Some(character) => {

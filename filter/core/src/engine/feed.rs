@@ -26,7 +26,11 @@ impl Engine {
         self.people.follow(cursor);
         for change in changes {
             match change {
-                Change::User { id, seq } => self.people.user_changed(id, *seq),
+                Change::User { id, seq } => {
+                    self.people.user_changed(id, *seq);
+                    self.wallet.changed(id);
+                }
+                Change::Recall { id, .. } => self.wallet.recalled(id, now.0),
                 Change::Key { hash, seq, refused } => self.people.key_changed(hash, *seq, *refused, now),
                 // Which tokens a kind of a newer control plane concerns cannot be known; who holds them is asked anew.
                 Change::Revoked { revocation, .. } if revocation.what == Revoked::Unknown => {
@@ -40,6 +44,7 @@ impl Engine {
 
     /// The feed goes on at this place, and changes before it may be missing: what is cached is stale.
     pub fn lost(&mut self, cursor: &Cursor, now: Now) {
+        self.wallet.all_changed();
         self.people.lost(cursor, now);
     }
 
@@ -51,7 +56,7 @@ impl Engine {
     /// Changes were missed that cannot be had again from this Envoy: everybody has to be asked for anew.
     pub fn forget(&mut self, cursor: &Cursor, now: Now) {
         self.people.clear();
-        self.people.lost(cursor, now);
+        self.lost(cursor, now);
     }
 
     /// What is revoked, to be filled from what the workers share.

@@ -22,7 +22,8 @@ use tollgate_protocol::{
 
 use crate::{
     cache::{Bounded, Mark, RevokedSet, Sealer},
-    decide::{self, Caller},
+    credits::{Charge, Reserved, Wallet},
+    decide::{self, Caller, Permit},
     extract::{Credential, extract},
     policy::{self, Rule},
     request::RequestView,
@@ -60,6 +61,7 @@ pub struct Engine {
     tokens: Bounded<Box<[u8]>, Verified>,
     people: known::People,
     revoked: RevokedSet,
+    wallet: Wallet,
     sealer: Sealer,
     limits: Limits,
     realm: String,
@@ -112,13 +114,9 @@ struct Crossing<'a> {
     world: &'a dyn World,
 }
 
-impl Crossing<'_> {
-    /// The last step: decides about a caller, and plans what the backend gets.
-    fn permit(&self, caller: Caller<'_>) -> Result<HeaderPlan, Stop> {
-        let permit = decide::decide(caller, self.rule, self.owner, self.now.seconds())?;
-        let signer = self.settings.assertion.as_ref();
-        Ok(HeaderPlan::permitted(&permit, self.rule, signer, self.request, self.now.seconds()))
-    }
+/// The name of this VM's life for leases and reports.
+fn node(nonce: &[u8; 16]) -> String {
+    nonce.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 impl From<Code> for Stop {
@@ -144,6 +142,7 @@ impl Engine {
             tokens: Bounded::new(config.cache.tokens, config.cache.token_bytes, hasher.clone()),
             people: known::People::new(&config.cache, &hasher),
             revoked: RevokedSet::new(&hasher),
+            wallet: Wallet::new(node(&seeds.nonce), config.credits, &hasher),
             sealer: Sealer::new(&config.control_plane.edge_secret, seeds.nonce),
             limits: config.limits,
             realm: config.realm.clone(),
@@ -165,6 +164,10 @@ impl Engine {
         match self.road(request, turn, now, world) {
             Ok(plan) => Step::Done(Verdict::Forward(plan)),
             Err(Stop::Refuse(code)) => Step::Done(self.refused(request, code)),
+            // It has waited long enough, for whatever.
+            Err(Stop::Wait(_)) if matches!(turn, Turn::Unpaid) => {
+                Step::Done(self.refused(request, Code::IdentityUnavailable))
+            }
             Err(Stop::Wait(wait)) => Step::Wait(wait),
         }
     }
@@ -223,7 +226,36 @@ impl Engine {
         let hash = subject::key_hash(key);
         let known = self.identify(SubjectKey::of_key(&hash), || ResolveRequest::ApiKey { hash }, at)?;
         let (identity, scopes) = (&known.identity, &known.scopes);
-        at.permit(Caller { method: Method::ApiKey, identity, scopes, session_id: None, issued_at: None, actor: None })
+        let caller =
+            Caller { method: Method::ApiKey, identity, scopes, session_id: None, issued_at: None, actor: None };
+        self.permit(caller, at)
+    }
+
+    /// The last step: decides about a caller, sets aside what the request may cost, and plans what the backend gets.
+    fn permit(&mut self, caller: Caller<'_>, at: Crossing<'_>) -> Result<HeaderPlan, Stop> {
+        let permit = decide::decide(caller, at.rule, at.owner, at.now.seconds())?;
+        let charge = self.pay(&permit, at)?;
+        let signer = at.settings.assertion.as_ref();
+        let mut plan = HeaderPlan::permitted(&permit, at.rule, signer, at.request, at.now.seconds());
+        plan.charge = charge;
+        Ok(plan)
+    }
+
+    fn pay(&mut self, permit: &Permit<'_>, at: Crossing<'_>) -> Result<Option<Charge>, Stop> {
+        let identity = permit.caller().identity;
+        let (user, key) = (identity.user_id.as_str(), identity.key.as_ref().map(|key| key.id.as_str()));
+        let mut charge = None;
+        // Where the verdict is only watched, nobody pays: the request passes as it would without this filter.
+        if let (Some(cost), Mode::Enforce) = (&at.rule.cost, at.rule.mode) {
+            match self.wallet.reserve(user, key, cost, matches!(at.turn, Turn::Unpaid), at.now.0) {
+                Reserved::Held(held) => charge = Some(held),
+                Reserved::Wait(user) => return Err(Stop::Wait(Wait { until: Until::Credits(user), call: None })),
+                Reserved::Exhausted => return Err(Stop::Refuse(Code::TokensExhausted)),
+                Reserved::Unavailable => return Err(Stop::Refuse(Code::IdentityUnavailable)),
+            }
+        }
+        self.wallet.count(user, key, at.now.0);
+        Ok(charge)
     }
 
     fn by_token(&mut self, token: &[u8], source: Source, at: Crossing<'_>) -> Result<HeaderPlan, Stop> {
@@ -237,14 +269,15 @@ impl Engine {
         }
         decide::accepts(at.rule, claims.method())?;
         let known = self.identify(subject, || subject::question(&claims), at)?;
-        at.permit(Caller {
+        let caller = Caller {
             method: claims.method(),
             identity: &known.identity,
             scopes: claims.scopes(),
             session_id: claims.session_id(),
             issued_at: claims.issued_at(),
             actor: claims.actor(),
-        })
+        };
+        self.permit(caller, at)
     }
 
     /// The claims of a token, from memory where it was verified before under the same key sets. What can change with
@@ -329,6 +362,11 @@ impl Engine {
     /// Calls to make beside the requests: nobody waits for them.
     pub fn take_beside(&mut self) -> Vec<Call> {
         core::mem::take(&mut self.beside)
+    }
+
+    /// What this VM holds of users' balances.
+    pub fn wallet(&mut self) -> &mut Wallet {
+        &mut self.wallet
     }
 
     /// Numbers of cached tokens and identities, for gauges.

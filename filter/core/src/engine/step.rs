@@ -45,6 +45,8 @@ pub enum Until {
     Keys,
     /// The answer about this subject.
     Identity(SubjectKey),
+    /// Tokens of this user: the next answer about leases, or the end of a request that has some set aside.
+    Credits(Rc<str>),
 }
 
 /// A call to the control plane.
@@ -67,6 +69,8 @@ pub enum Turn<'a> {
     Answered(&'a Answered),
     /// The last: waiting is over, it has to be decided with what is there.
     Last,
+    /// The last, too: it has waited for tokens in vain. Who it is is known.
+    Unpaid,
 }
 
 /// What the control plane said about a subject.

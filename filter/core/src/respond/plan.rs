@@ -1,12 +1,17 @@
 //! A permit to header changes: strip what is reserved, then set what is known. It must not see a token.
 
-use tollgate_protocol::{Code, Method, headers, policy::Mode};
+use tollgate_protocol::{
+    Code, Method, headers,
+    policy::{Cost, Counted, Mode},
+};
 
 use super::{
     Facts, assertion,
     encode::{encode, encode_into},
 };
-use crate::{decide::Permit, extract, policy::Rule, request::RequestView, settings::Signer};
+use crate::{credits::Charge, decide::Permit, extract, policy::Rule, request::RequestView, settings::Signer};
+
+const ACCEPT_ENCODING: &[u8] = b"accept-encoding";
 
 /// What to change in a request before it goes on. Removals come first.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -21,6 +26,8 @@ pub struct HeaderPlan {
     pub method: Option<Method>,
     /// On a route that is only watched: what the verdict would be.
     pub shadow: Option<Result<(), Code>>,
+    /// What is set aside for the request, where it costs something.
+    pub charge: Option<Charge>,
 }
 
 impl HeaderPlan {
@@ -65,8 +72,13 @@ impl HeaderPlan {
             facts: Vec::with_capacity(6),
             method: Some(permit.caller().method),
             shadow: None,
+            charge: None,
         };
         plan.credential(rule, request);
+        if matches!(rule.cost.as_deref(), Some(Cost { counted: Counted::Body(_), .. })) && rule.mode == Mode::Enforce {
+            // An answer that is compressed could not be read here.
+            plan.remove.push(ACCEPT_ENCODING.to_vec());
+        }
         plan.identity(permit);
         plan.watch(rule);
         if let (Some(audience), Some(signer)) = (&rule.assertion, signer) {
