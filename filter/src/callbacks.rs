@@ -2,7 +2,9 @@
 //! `proxy_on_…`, in place of the one that the SDK's dispatcher exports.
 //!
 //! That dispatcher is left out because it panics on answers that it does not know (an answer to a call that was made
-//! for all who wait belongs to no single request), and because every callback costs: a request makes two here.
+//! for all who wait belongs to no single request), and because every callback costs. A request makes four here, five with
+//! an answer that has a body: two that decide, and one each for headers and body of the answer and for the end, which
+//! return at once unless the request has to be paid for. The host cannot be asked to call them for those alone.
 
 #![expect(unsafe_code, reason = "exported names are part of the ABI")]
 
@@ -43,6 +45,29 @@ extern "C" fn tollgate_on_request_headers(context: u32, _number: u32, _end_of_st
         Flow::Continue => 0,
         Flow::Pause => 1,
     }
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn tollgate_on_response_headers(context: u32, _number: u32, _end_of_stream: u32) -> u32 {
+    with_vm(|vm| vm.answer_headers(context));
+    0
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn tollgate_on_response_body(context: u32, size: usize, _end_of_stream: u32) -> u32 {
+    with_vm(|vm| vm.answer_body(context, size));
+    0
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn tollgate_on_response_trailers(context: u32, _number: u32) -> u32 {
+    with_vm(|vm| vm.answer_trailers(context));
+    0
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn tollgate_on_delete(context: u32) {
+    with_vm(|vm| vm.ended(context));
 }
 
 #[unsafe(no_mangle)]

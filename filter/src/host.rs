@@ -34,6 +34,7 @@ unsafe extern "C" {
         value_size: usize,
     ) -> u32;
     fn proxy_remove_header_map_value(kind: u32, name: *const u8, name_size: usize) -> u32;
+    fn proxy_get_property(path: *const u8, path_size: usize, data: *mut *mut u8, size: *mut usize) -> u32;
     fn proxy_set_property(path: *const u8, path_size: usize, value: *const u8, value_size: usize) -> u32;
     fn proxy_get_shared_data(
         key: *const u8,
@@ -164,10 +165,21 @@ pub(crate) fn set_request_header(name: &str, value: &[u8]) -> bool {
 /// Removes a request header with all its values.
 #[must_use]
 pub(crate) fn remove_request_header(name: &[u8]) -> bool {
+    remove_header(MapType::HttpRequestHeaders, name)
+}
+
+/// Removes a header, or trailer, with all its values.
+#[must_use]
+pub(crate) fn remove_header(kind: MapType, name: &[u8]) -> bool {
     // SAFETY: live slice.
-    let status =
-        unsafe { proxy_remove_header_map_value(MapType::HttpRequestHeaders as u32, name.as_ptr(), name.len()) };
-    status == OK
+    unsafe { proxy_remove_header_map_value(kind as u32, name.as_ptr(), name.len()) == OK }
+}
+
+/// What Envoy knows about the current request, under this path; `None` where it does not say.
+pub(crate) fn property(path: &[&str]) -> Option<Vec<u8>> {
+    let path = path.join("\0");
+    // SAFETY: see `returned`; the path is a live slice.
+    returned(|data, size| unsafe { proxy_get_property(path.as_ptr(), path.len(), data, size) })
 }
 
 /// Puts a value into filter state, under `wasm.<name>`.

@@ -17,6 +17,7 @@
 mod callbacks;
 mod crypto;
 mod host;
+mod metering;
 mod metrics;
 mod plugin;
 mod share;

@@ -17,6 +17,9 @@ pub(crate) struct Metrics {
     native_in_use: Option<u32>,
     resolves: Option<u32>,
     sync_failures: Option<u32>,
+    spent: Option<u32>,
+    lease_calls: Option<u32>,
+    lease_failures: Option<u32>,
     heard_seconds: Option<u32>,
     cached_tokens: Option<u32>,
     cached_identities: Option<u32>,
@@ -36,6 +39,9 @@ impl Metrics {
             native_in_use: define(MetricType::Gauge, "tollgate_native_crypto"),
             resolves: define(MetricType::Counter, "tollgate_resolve_calls_total"),
             sync_failures: define(MetricType::Counter, "tollgate_sync_failures_total"),
+            spent: define(MetricType::Counter, "tollgate_tokens_used_total"),
+            lease_calls: define(MetricType::Counter, "tollgate_lease_calls_total"),
+            lease_failures: define(MetricType::Counter, "tollgate_lease_failures_total"),
             heard_seconds: define(MetricType::Gauge, "tollgate_control_plane_heard_seconds"),
             cached_tokens: define(MetricType::Gauge, "tollgate_cached_tokens"),
             cached_identities: define(MetricType::Gauge, "tollgate_cached_identities"),
@@ -87,6 +93,21 @@ impl Metrics {
     /// A `sync` call failed.
     pub(crate) fn sync_failure(&self) {
         count(self.sync_failures, 1);
+    }
+
+    /// A request has cost this many tokens.
+    pub(crate) fn spent(&self, tokens: u64) {
+        if tokens > 0 {
+            count(self.spent, i64::try_from(tokens).unwrap_or(i64::MAX));
+        }
+    }
+
+    /// A call about leases was answered, or not.
+    pub(crate) fn lease_call(&self, is_answered: bool) {
+        count(self.lease_calls, 1);
+        if !is_answered {
+            count(self.lease_failures, 1);
+        }
     }
 
     /// When the control plane was heard last, in unix seconds.

@@ -1,22 +1,29 @@
 //! One configured plugin in one VM: its decision, its paused requests, its calls. It acts on what the core says and
 //! owns no rule of its own.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, rc::Rc};
 
 use tollgate_core::{
+    credits,
     engine::{self, Call, Engine, Now, Seeds, Settled, Step, SubjectKey, Turn, Until, Wait},
     request::{Pairs, RequestView},
     respond::{HeaderPlan, Reply, Verdict},
 };
-use tollgate_protocol::{Code, config::PluginConfig, edge};
+use tollgate_protocol::{
+    Code,
+    config::PluginConfig,
+    credits::{LEASES_PATH, USAGE_PATH},
+    edge,
+};
 
 use crate::{
     crypto,
     host::{self, BufferType, LogLevel, MapType},
+    metering::Metering,
     metrics::Metrics,
     share::Follower,
     sync::{self, Sync},
-    waiting::Waiting,
+    waiting::{Waiter, Waiting},
     world::HostWorld,
 };
 
@@ -24,6 +31,8 @@ use crate::{
 pub(crate) const TICK_MS: u32 = 100;
 /// Bound on `resolve`, in milliseconds.
 const RESOLVE_TIMEOUT_MS: u32 = 2_000;
+/// Bound on calls about leases and use, in milliseconds.
+const CREDITS_TIMEOUT_MS: u32 = 1_000;
 /// A request that waits for an identity gives up a little after the call has, in milliseconds.
 const IDENTITY_HOLD_MS: u64 = 2_500;
 
@@ -46,6 +55,11 @@ pub(crate) struct Plugin {
     sync: Sync,
     waiting: Waiting,
     resolves: BTreeMap<u32, SubjectKey>,
+    metering: Metering,
+    lease_call: Option<u32>,
+    usage_call: Option<u32>,
+    /// Whose requests have ended that had tokens set aside.
+    freed: Vec<Rc<str>>,
     announced: bool,
 }
 
@@ -72,6 +86,10 @@ impl Plugin {
             sync: Sync::new(words.next()?),
             waiting: Waiting::default(),
             resolves: BTreeMap::new(),
+            metering: Metering::default(),
+            lease_call: None,
+            usage_call: None,
+            freed: Vec::new(),
             announced: false,
             config,
         };
@@ -86,8 +104,14 @@ impl Plugin {
         let leads =
             self.sync.tick(&mut self.engine, &self.world, &self.config.control_plane, self.follower.is_broken(), now);
         self.catch_up(now);
-        let overdue = self.waiting.overdue(now);
+        for user in core::mem::take(&mut self.freed) {
+            self.again_for_credits(&user, now);
+        }
+        let (unpaid, overdue): (Vec<_>, Vec<_>) =
+            self.waiting.overdue(now).into_iter().partition(|waiter| waiter.credits_deadline().is_some());
+        self.again(unpaid, Turn::Unpaid, now);
         self.again(overdue, Turn::Last, now);
+        self.ask_for_credits(true, now);
         self.metrics.native_checks(self.world.take_native_checks());
         if leads {
             self.announce();
@@ -115,25 +139,73 @@ impl Plugin {
 
     /// A new request.
     pub(crate) fn request(&mut self, context: u32) -> Flow {
-        self.turn(context, Turn::First, Now(host::now_ms()))
+        self.turn(context, Turn::First, None, Now(host::now_ms()))
     }
 
     /// Lets paused requests take another turn.
-    fn again(&mut self, waiters: Vec<crate::waiting::Waiter>, turn: Turn<'_>, now: Now) {
+    fn again(&mut self, waiters: Vec<Waiter>, turn: Turn<'_>, now: Now) {
         if waiters.is_empty() {
             return;
         }
         for waiter in waiters {
             // A client that left took its request with it.
-            if host::switch_to(waiter.context) && self.turn(waiter.context, turn, now) == Flow::Continue {
+            if host::switch_to(waiter.context)
+                && self.turn(waiter.context, turn, waiter.credits_deadline(), now) == Flow::Continue
+            {
                 host::resume_request();
             }
         }
         let _ = host::switch_to(self.root);
     }
 
-    /// One turn of the current request.
-    fn turn(&mut self, context: u32, turn: Turn<'_>, now: Now) -> Flow {
+    fn again_for_credits(&mut self, user: &str, now: Now) {
+        let waiters = self.waiting.for_credits(user);
+        self.again(waiters, Turn::Again, now);
+    }
+
+    /// Sends what is to be sent about leases and use. `everybody`: also for whom nobody waits.
+    fn ask_for_credits(&mut self, everybody: bool, now: Now) {
+        let control = &self.config.control_plane;
+        let wallet = self.engine.wallet();
+        if self.lease_call.is_none()
+            && let Some(request) = wallet.lease_call(everybody, now.0)
+        {
+            let body = serde_json::to_vec(&request).unwrap_or_default();
+            self.lease_call = sync::call(control, "POST", LEASES_PATH, &body, CREDITS_TIMEOUT_MS);
+            if self.lease_call.is_none() {
+                wallet.leases_answered(None, now.0);
+            }
+        }
+        if everybody
+            && self.usage_call.is_none()
+            && let Some(report) = wallet.usage_call(now.0)
+        {
+            let body = serde_json::to_vec(&report).unwrap_or_default();
+            self.usage_call = sync::call(control, "POST", USAGE_PATH, &body, CREDITS_TIMEOUT_MS);
+            if self.usage_call.is_none() {
+                wallet.usage_answered(None, now.0);
+            }
+        }
+    }
+
+    /// The answers of this plugin's requests that have to be paid for.
+    pub(crate) fn metering(&mut self) -> &mut Metering {
+        &mut self.metering
+    }
+
+    /// A context is gone. Others are not let on here, in the middle of its end, but at the next tick.
+    pub(crate) fn ended(&mut self, context: u32) {
+        if let Some(charge) = self.metering.end(context) {
+            let (tokens, user) = self.engine.wallet().settle(charge, host::now_ms());
+            self.metrics.spent(tokens);
+            if !self.freed.contains(&user) {
+                self.freed.push(user);
+            }
+        }
+    }
+
+    /// One turn of the current request. `credits_until`: until when it may wait for tokens, if it has begun to.
+    fn turn(&mut self, context: u32, turn: Turn<'_>, credits_until: Option<Now>, now: Now) -> Flow {
         let Some(map) = host::header_map(MapType::HttpRequestHeaders) else {
             return self.refuse(self.engine.refusal(&RequestView::default(), Code::NotReady));
         };
@@ -142,8 +214,8 @@ impl Plugin {
         };
         let request = RequestView::read(pairs);
         let flow = match self.engine.decide(&request, turn, now, &self.world) {
-            Step::Done(verdict) => self.carry_out(verdict, &request),
-            Step::Wait(wait) => self.wait(context, wait, &request, now),
+            Step::Done(verdict) => self.carry_out(context, verdict, &request),
+            Step::Wait(wait) => self.wait(context, wait, credits_until, &request, now),
         };
         for call in self.engine.take_beside() {
             let _ = self.make(call, now);
@@ -151,18 +223,32 @@ impl Plugin {
         flow
     }
 
-    fn wait(&mut self, context: u32, wait: Wait, request: &RequestView<'_>, now: Now) -> Flow {
-        let hold = match wait.until {
-            Until::Settings => u64::from(self.config.startup_hold_ms),
-            Until::Keys => engine::KEYS_HOLD_MS,
-            Until::Identity(_) => IDENTITY_HOLD_MS,
+    fn wait(
+        &mut self,
+        context: u32,
+        wait: Wait,
+        credits_until: Option<Now>,
+        request: &RequestView<'_>,
+        now: Now,
+    ) -> Flow {
+        let after = |milliseconds| Now(now.0.saturating_add(milliseconds));
+        let deadline = match wait.until {
+            Until::Settings => after(u64::from(self.config.startup_hold_ms)),
+            Until::Keys => after(engine::KEYS_HOLD_MS),
+            Until::Identity(_) => after(IDENTITY_HOLD_MS),
+            // However often it asks again.
+            Until::Credits(_) => credits_until.unwrap_or(after(credits::HOLD_MS)),
         };
+        let is_for_credits = matches!(wait.until, Until::Credits(_));
         let in_vain = if wait.until == Until::Settings { Code::NotReady } else { Code::IdentityUnavailable };
         let asked = wait.call.is_none_or(|call| self.make(call, now));
-        if asked && self.waiting.add(context, wait.until, Now(now.0.saturating_add(hold))) {
+        if asked && self.waiting.add(context, wait.until, deadline) {
+            if is_for_credits {
+                self.ask_for_credits(false, now);
+            }
             return Flow::Pause;
         }
-        self.carry_out(self.engine.refused(request, in_vain), request)
+        self.carry_out(context, self.engine.refused(request, in_vain), request)
     }
 
     /// Makes a call. `false` when the host refuses it at once.
@@ -218,16 +304,37 @@ impl Plugin {
                     self.again(waiters, Turn::Answered(&answered), now);
                 }
             }
+        } else if self.lease_call == Some(token) {
+            self.lease_call = None;
+            let answer = body.ok().and_then(|body| serde_json::from_slice(&body).ok());
+            self.metrics.lease_call(answer.is_some());
+            for user in self.engine.wallet().leases_answered(answer, now.0) {
+                self.again_for_credits(&user, now);
+            }
+            // What has come up meanwhile.
+            self.ask_for_credits(false, now);
+        } else if self.usage_call == Some(token) {
+            self.usage_call = None;
+            let answer = body.ok().and_then(|body| serde_json::from_slice(&body).ok());
+            self.engine.wallet().usage_answered(answer, now.0);
         }
     }
 
-    fn carry_out(&mut self, verdict: Verdict, request: &RequestView<'_>) -> Flow {
+    fn carry_out(&mut self, context: u32, verdict: Verdict, request: &RequestView<'_>) -> Flow {
         match verdict {
             Verdict::Refuse(reply) => self.refuse(reply),
-            Verdict::Forward(plan) => {
+            Verdict::Forward(mut plan) => {
+                let charge = plan.charge.take();
                 if !apply(&plan) {
+                    if let Some(mut charge) = charge {
+                        charge.meter.is_free();
+                        let _ = self.engine.wallet().settle(charge, host::now_ms());
+                    }
                     // A request whose headers are not as decided must not go on.
                     return self.refuse(self.engine.refusal(request, Code::IdentityUnavailable));
+                }
+                if let Some(charge) = charge {
+                    self.metering.begin(context, charge);
                 }
                 match plan.shadow {
                     Some(verdict) => self.metrics.watched(verdict.err()),

@@ -83,6 +83,26 @@ impl Vm {
         }
     }
 
+    /// The headers of an answer are there.
+    pub(crate) fn answer_headers(&mut self, context: u32) {
+        self.plugins.values_mut().for_each(|entry| entry.plugin.metering().headers(context));
+    }
+
+    /// A piece of an answer's body is there.
+    pub(crate) fn answer_body(&mut self, context: u32, size: usize) {
+        self.plugins.values_mut().for_each(|entry| entry.plugin.metering().body(context, size));
+    }
+
+    /// The trailers of an answer are there.
+    pub(crate) fn answer_trailers(&mut self, context: u32) {
+        self.plugins.values_mut().for_each(|entry| entry.plugin.metering().trailers(context));
+    }
+
+    /// A context is gone: a request is over.
+    pub(crate) fn ended(&mut self, context: u32) {
+        self.plugins.values_mut().for_each(|entry| entry.plugin.ended(context));
+    }
+
     /// A call was answered.
     pub(crate) fn call_answered(&mut self, root: u32, token: u32, headers: u32, body_size: usize) {
         if let Some(entry) = self.plugins.get_mut(&root) {

@@ -15,6 +15,13 @@ pub(crate) struct Waiter {
     deadline: Now,
 }
 
+impl Waiter {
+    /// Until when it waits for tokens, where it does.
+    pub(crate) fn credits_deadline(&self) -> Option<Now> {
+        matches!(self.until, Until::Credits(_)).then_some(self.deadline)
+    }
+}
+
 /// All paused requests.
 #[derive(Debug, Default)]
 pub(crate) struct Waiting {
@@ -35,6 +42,11 @@ impl Waiting {
     /// Takes out those that wait for this subject.
     pub(crate) fn for_subject(&mut self, subject: SubjectKey) -> Vec<Waiter> {
         self.take(|waiter| waiter.until == Until::Identity(subject))
+    }
+
+    /// Takes out those that wait for tokens of this user.
+    pub(crate) fn for_credits(&mut self, user: &str) -> Vec<Waiter> {
+        self.take(|waiter| matches!(&waiter.until, Until::Credits(wanted) if **wanted == *user))
     }
 
     /// Takes out those that new settings may help.

@@ -54,6 +54,11 @@ impl Meter {
         }
     }
 
+    /// Whether something in the body counts, so that [`Self::headers`] has to be told what it is.
+    pub fn wants_body(&self) -> bool {
+        self.reader == Reader::Unknown
+    }
+
     /// Whether the answer's body has to be shown to [`Self::body`].
     pub fn reads_body(&self) -> bool {
         matches!(self.reader, Reader::Json(_) | Reader::Events(_))
