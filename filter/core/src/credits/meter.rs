@@ -19,6 +19,13 @@ pub struct Charge {
     pub meter: Meter,
 }
 
+impl Charge {
+    /// Whose tokens.
+    pub fn user(&self) -> &str {
+        &self.user
+    }
+}
+
 /// Reads what an answer says about its cost.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Meter {
