@@ -4,6 +4,7 @@
 mod carriers;
 mod changes;
 mod codes;
+mod credits;
 mod crowd;
 mod dev_mode;
 mod hostile;

@@ -1,0 +1,129 @@
+//! Three Envoys, fifty users, random costs; Envoys are killed and the control plane is killed and started again.
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use tokio::{sync::RwLock, task::JoinSet};
+use tollgate_tests::{
+    control_plane::Kind,
+    http::{self, Request},
+};
+
+use super::{Fleet, LEASE_SECONDS};
+
+const USERS: usize = 50;
+const TOKENS: i64 = 600;
+const CLIENTS: u64 = 16;
+const KILLS: usize = 6;
+const ROUND: Duration = Duration::from_secs(2);
+/// Most tokens of one request.
+const LARGEST: u64 = 20;
+
+#[derive(Debug, Default)]
+struct Seen {
+    passed: AtomicU64,
+    exhausted: AtomicU64,
+    away: AtomicU64,
+    /// Connections that a killed Envoy took with it.
+    cut: AtomicU64,
+}
+
+/// Numbers from a seed (SplitMix64).
+fn dice(seed: &mut u64, below: u64) -> u64 {
+    *seed = seed.wrapping_add(0x9E37_79B9_7F4A_7C15);
+    let mixed = (*seed ^ (*seed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+    (mixed ^ (mixed >> 31)) % below
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_spends_more_than_they_have_whatever_is_killed() {
+    let mut fleet = Fleet::start(3, Kind::Program).await;
+    let mut people = Vec::new();
+    for number in 0..USERS {
+        people.push(fleet.somebody(&format!("user{number}"), TOKENS).await);
+    }
+    let keys: Arc<Vec<String>> = Arc::new(people.iter().map(|(_, key)| key.clone()).collect());
+    let addrs = Arc::new(RwLock::new(fleet.envoys.iter().map(|(envoy, _)| envoy.addr).collect::<Vec<_>>()));
+    let (over, seen) = (Arc::new(AtomicBool::new(false)), Arc::new(Seen::default()));
+    let mut clients = JoinSet::new();
+    for client in 0..CLIENTS {
+        let (keys, addrs, over, seen) = (Arc::clone(&keys), Arc::clone(&addrs), Arc::clone(&over), Arc::clone(&seen));
+        clients.spawn(async move {
+            let mut seed = client;
+            while !over.load(Ordering::Relaxed) {
+                let key = &keys[usize::try_from(dice(&mut seed, USERS as u64)).expect("small")];
+                let way = ["header", "json", "events"][usize::try_from(dice(&mut seed, 3)).expect("small")];
+                let request = Request::get(&format!("/cost/{way}/{}", 1 + dice(&mut seed, LARGEST))).api_key(key);
+                let addr = addrs.read().await[usize::try_from(dice(&mut seed, 3)).expect("small")];
+                let counter = match http::send(addr, &request).await.map(|answer| answer.status) {
+                    Ok(200) => &seen.passed,
+                    Ok(402) => &seen.exhausted,
+                    Ok(503) => &seen.away,
+                    Ok(status) => panic!("{status}"),
+                    Err(_) => &seen.cut,
+                };
+                counter.fetch_add(1, Ordering::Relaxed);
+            }
+        });
+    }
+    let began = Instant::now();
+    // Backends know at once what an Envoy reports within half a second, and a tick: what was used in that time is lost.
+    let mut at_risk = 0;
+    for kill in 0..KILLS {
+        tokio::time::sleep(ROUND).await;
+        if kill % 3 == 2 {
+            fleet.stack.stop_control_plane().await;
+            fleet.stack.start_control_plane().await;
+            continue;
+        }
+        let place = kill % 3;
+        let before: u64 = fleet.backend.counts().values().sum();
+        let rate = before as f64 / began.elapsed().as_secs_f64();
+        let fresh = fleet.envoy().await;
+        let dead = std::mem::replace(&mut fleet.envoys[place], fresh);
+        addrs.write().await[place] = fleet.envoys[place].0.addr;
+        drop(dead);
+        // An Envoy is a third of it all; twice that, for what comes in bursts; and what was under way.
+        at_risk += (rate * 2.0 / 3.0) as u64 + CLIENTS * LARGEST;
+    }
+    tokio::time::sleep(ROUND).await;
+    over.store(true, Ordering::Relaxed);
+    clients.join_all().await;
+
+    let counted = fleet.backend.counts();
+    let (mut booked, mut told, mut above, mut uncovered) = (0, 0, 0, 0);
+    let mut worst: BTreeMap<u64, String> = BTreeMap::new();
+    for (user, _) in &people {
+        let account = fleet.settled(&user.id).await;
+        let used = u64::try_from(account.used).expect("not below 0");
+        let truth = counted.get(user.id.as_str()).copied().unwrap_or(0);
+        assert!(account.remaining >= 0, "{account:?}");
+        assert!(used <= truth, "{}: {used} booked, {truth} used", user.id.as_str());
+        let (tally, ..) = tollgate::service::credits::tally(fleet.stack.app(), &user.id).await.expect("a tally");
+        uncovered += tally.uncovered;
+        above += truth.saturating_sub(u64::try_from(TOKENS).expect("more than 0"));
+        worst.insert(truth - used, user.id.to_string());
+        (booked, told) = (booked + used, told + truth);
+    }
+    let lost = told - booked;
+    println!(
+        "{USERS} users, 3 Envoys, {KILLS} kills (leases of {LEASE_SECONDS} s) in {:.1?}: {seen:?}; backends counted {told} \
+         tokens, {booked} are booked, {lost} were lost with killed Envoys (bound {at_risk}; {:?} the most of one user); \
+         {above} used beyond a balance, {uncovered} uncovered",
+        began.elapsed(),
+        worst.last_key_value().map(|(lost, _)| lost),
+    );
+    assert!(seen.passed.load(Ordering::Relaxed) > 1_000 && seen.exhausted.load(Ordering::Relaxed) > 0, "{seen:?}");
+    assert!(lost <= at_risk, "{lost} > {at_risk}");
+    assert!(above <= lost, "{above} used beyond balances, and only {lost} were lost");
+    for (envoy, _) in &fleet.envoys {
+        assert_eq!(envoy.runtime_failures().await, Vec::<String>::new());
+    }
+}
