@@ -14,6 +14,7 @@ use super::*;
 use crate::{base64url, request::Field, verify::HashName};
 
 mod caches;
+mod credits;
 mod revoked;
 mod waits;
 
@@ -73,6 +74,9 @@ fn settings() -> Settings {
             {"path": "/optional", "auth": "optional"},
             {"path": "/keys-only", "accept": ["api_key"]},
             {"path": "/admin", "roles": ["admin"]},
+            {"path": "/paid", "cost": {"at_least": 5, "reserve": 5}},
+            {"path": "/watched", "mode": "shadow", "cost": {"at_least": 5, "reserve": 5}},
+            {"path": "/streamed", "cost": {"counted": {"body": ["n"]}, "at_least": 1, "reserve": 2}},
         ]},
     }))
     .unwrap()

@@ -60,7 +60,7 @@ async fn serve(mut stream: TcpStream, counts: Arc<Mutex<Counts>>) -> Option<()> 
                 return None;
             }
         };
-        let head = String::from_utf8(unread.drain(..end).collect()).ok()?.to_ascii_lowercase();
+        let head = String::from_utf8(unread.drain(..end).collect()).ok()?;
         let user = head.lines().find_map(|line| line.strip_prefix("x-auth-user-id: ")).unwrap_or_default().to_owned();
         let mut path = head.split(' ').nth(1)?.split('/').skip(2);
         let (way, tokens) = (path.next()?, path.next()?.parse().ok()?);
