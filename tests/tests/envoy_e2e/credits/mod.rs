@@ -11,7 +11,7 @@ use tempfile::TempDir;
 use tollgate::{
     dev::shipped,
     domain::{User, UserId, ledger::Account},
-    service::credits,
+    service::{credits, keys},
 };
 use tollgate_tests::{
     control_plane::Kind,
@@ -145,7 +145,7 @@ async fn every_way_to_count_is_charged_to_the_token() {
     let usage = credits::daily_usage(fleet.stack.app(), &user.id, "1970-01-01", "2999-12-31").await.expect("usage");
     let (requests, tokens) = usage.iter().fold((0, 0), |sum, day| (sum.0 + day.requests, sum.1 + day.tokens));
     assert_eq!((requests, tokens), (16, account.used), "{usage:?}");
-    let keys = fleet.stack.app().store.keys_of(&user.id).await.expect("keys");
+    let keys = keys::list(fleet.stack.app(), &user.id).await.expect("keys");
     assert!(keys[0].last_used_at.is_some(), "{keys:?}");
     assert_eq!(fleet.envoys[0].0.runtime_failures().await, Vec::<String>::new());
 }
