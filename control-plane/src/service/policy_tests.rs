@@ -22,6 +22,7 @@ fn the_whole_grammar_is_read() {
         assertion = true
         forward_credential = true
         session_cookie = true
+        cost = { header = "x-tokens-used", at_least = 2 }
         [[routes]]
         path = "/public/**"
         auth = "none"
@@ -44,6 +45,8 @@ fn the_whole_grammar_is_read() {
         (first.assertion.as_deref(), first.session_cookie, first.forward_credential),
         (Some("tollgate"), true, true)
     );
+    let cost = first.cost.as_ref().map(|cost| (cost.at_least, cost.reserve));
+    assert_eq!((cost, policy.routes[1].cost.as_ref()), (Some((2, 2)), None));
     assert_eq!(policy.routes[1].auth, Auth::None);
     assert_eq!(policy.routes[2].assertion.as_deref(), Some("backend"));
     let owned = &policy.routes[3];
@@ -109,6 +112,8 @@ fn what_contradicts_itself_is_refused() {
         ("path = \"/{id}/{id}\"", "normal form"),
         ("path = \"/users/{id}\"\nowner = \"user\"", "names no part"),
         ("path = \"/users/{id}\"\nowner = \"id\"\nauth = \"optional\"", "somebody has to be the owner"),
+        ("path = \"/a\"\ncost = 1\nauth = \"optional\"", "where a request costs tokens"),
+        ("path = \"/a\"\ncost = 0", "must be a whole number from 1"),
         ("path = \"/users/{id}\"\n[[routes]]\npath = \"/users/{user}\"", "any method /users/{user} is there"),
         ("path = \"/a\"\nhost = \"API.example.com\"", "lower case"),
         ("path = \"/a\"\nhost = \"a.*.example.com\"", "lower case"),

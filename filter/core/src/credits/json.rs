@@ -277,6 +277,5 @@ pub(super) fn number(text: &str) -> Option<u64> {
     }
     let broken: f64 = text.parse().ok().filter(|number: &f64| number.is_finite() && *number >= 0.0)?;
     // A cast from a float saturates; what is too much is bounded where it is charged.
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "saturating, and not below 0")]
     Some(broken.ceil() as u64)
 }

@@ -13,6 +13,8 @@ const IDLE_MS: u64 = 10_000;
 const SHORT_MS: u64 = 3_000;
 /// How long it is remembered that nothing is left, in milliseconds.
 const EXHAUSTED_MS: u64 = 500;
+/// How long it holds that the control plane has said so, in milliseconds: as long as somebody waits.
+const DENIED_MS: u64 = 1_000;
 /// How often the control plane is asked again while others hold the rest, in milliseconds.
 const AGAIN_MS: u64 = 100;
 /// How often others are asked to give back, in milliseconds.
@@ -147,8 +149,8 @@ pub(super) struct Purse {
     is_asking: bool,
     /// Leases that are on their way back are all there is.
     is_exchanging: bool,
-    /// The last message has not been answered in time.
-    is_unanswered: bool,
+    /// When the control plane last said that too little is there.
+    denied_at: u64,
 }
 
 impl Purse {
@@ -175,10 +177,12 @@ impl Purse {
         true
     }
 
-    /// Somebody waits for so many tokens.
-    pub(super) fn want(&mut self, amount: u64) {
+    /// Somebody waits for so many tokens. Says whether nobody did before.
+    pub(super) fn want(&mut self, amount: u64) -> bool {
+        let is_first = self.wanted == 0;
         self.wanted = self.wanted.saturating_add(amount);
-        self.least = if self.least == 0 { amount } else { self.least.min(amount) };
+        self.least = if is_first { amount } else { self.least.min(amount) };
+        is_first
     }
 
     /// Whether nothing was left a moment ago.
@@ -186,13 +190,14 @@ impl Purse {
         now < self.exhausted_until
     }
 
-    /// Somebody has waited in vain. Says whether that is because nothing is left; else the control plane is away.
+    /// Somebody has waited in vain. Says whether that is because too little is there; else the control plane is away, or
+    /// too slow.
     pub(super) fn gives_up(&mut self, now: u64) -> bool {
-        if self.is_unanswered {
-            return false;
+        let is_denied = now.saturating_sub(self.denied_at) <= DENIED_MS;
+        if is_denied {
+            self.exhausted_until = now.saturating_add(EXHAUSTED_MS);
         }
-        self.exhausted_until = now.saturating_add(EXHAUSTED_MS);
-        true
+        is_denied
     }
 
     /// Tokens were given to the user, perhaps.
@@ -359,15 +364,9 @@ impl Purse {
         Some(Wish { wanted: self.size.max(1), least: 1, share: SHARE, recall: false, is_ahead: true })
     }
 
-    /// A message was not answered in time. It will be sent again as it was.
-    pub(super) fn unanswered(&mut self) {
-        self.is_unanswered = true;
-    }
-
     /// The control plane has answered. `sent`: when the message was sent first.
     pub(super) fn answered(&mut self, ask: &Ask, told: Told, sent: u64, now: u64, terms: Terms) {
         self.is_asking = false;
-        self.is_unanswered = false;
         self.is_exchanging = false;
         // Who still waits asks again at once.
         self.wanted = 0;
@@ -411,6 +410,7 @@ impl Purse {
             }
             TakeOutcome::Exhausted { reserved } if reserved > 0 || self.busy() > 0 => {
                 // What is set aside, here or elsewhere, may come back.
+                self.denied_at = now;
                 self.short_until = now.saturating_add(SHORT_MS);
                 self.ask_from = now.saturating_add(AGAIN_MS);
             }

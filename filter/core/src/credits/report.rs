@@ -49,24 +49,20 @@ impl Reports {
 
     /// Counts requests, and tokens that they have cost.
     pub(super) fn count(&mut self, user: &str, key: Option<&str>, requests: u64, tokens: u64, seconds: u64) {
-        if !self.counts.contains_key(user) {
-            if self.counts.len() >= MOST_USERS {
-                return;
+        let more = || Count { key: key.map(Into::into), requests, tokens, last: seconds };
+        match self.counts.get_mut(user) {
+            Some(counts) => match counts.iter_mut().find(|count| count.key.as_deref() == key) {
+                Some(count) => {
+                    count.requests = count.requests.saturating_add(requests);
+                    count.tokens = count.tokens.saturating_add(tokens);
+                    count.last = count.last.max(seconds);
+                }
+                None => counts.push(more()),
+            },
+            None if self.counts.len() < MOST_USERS => {
+                self.counts.insert(user.into(), vec![more()]);
             }
-            self.counts.insert(user.into(), Vec::new());
-        }
-        let Some(counts) = self.counts.get_mut(user) else { return };
-        let count = match counts.iter().position(|count| count.key.as_deref() == key) {
-            Some(place) => counts.get_mut(place),
-            None => {
-                counts.push(Count { key: key.map(Into::into), requests: 0, tokens: 0, last: 0 });
-                counts.last_mut()
-            }
-        };
-        if let Some(count) = count {
-            count.requests = count.requests.saturating_add(requests);
-            count.tokens = count.tokens.saturating_add(tokens);
-            count.last = count.last.max(seconds);
+            None => {}
         }
     }
 

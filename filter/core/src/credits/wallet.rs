@@ -91,8 +91,7 @@ impl Wallet {
         if is_last {
             return if purse.gives_up(now) { Reserved::Exhausted } else { Reserved::Unavailable };
         }
-        purse.want(cost.reserve);
-        if !self.asking.contains(&name) {
+        if purse.want(cost.reserve) {
             self.asking.push(Rc::clone(&name));
         }
         Reserved::Wait(name)
@@ -185,11 +184,6 @@ impl Wallet {
             if let Some(call) = &mut self.call {
                 call.is_under_way = false;
                 call.again_at = now.saturating_add(RETRY_MS);
-                for (user, _) in &call.asks {
-                    if let Some(purse) = self.purses.get_mut(user) {
-                        purse.unanswered();
-                    }
-                }
             }
             return Vec::new();
         };

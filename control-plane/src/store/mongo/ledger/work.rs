@@ -168,8 +168,10 @@ impl<'w> Work<'w> {
             }
         }
         for opened in self.recalled.iter().filter_map(|user| self.accounts.get(user)?.as_ref()) {
-            let told = doc! { "$set": { documents::RECALLED_AT: date(self.stamp.at) } };
-            let update = users.update_one(doc! { "_id": &opened.id }, told).session(&mut *self.session);
+            let mut told = Document::new();
+            told.insert(documents::RECALLED_AT, date(self.stamp.at));
+            let update = users.update_one(doc! { "_id": &opened.id }, doc! { "$set": told });
+            let update = update.session(&mut *self.session);
             bounded(update).await?;
         }
         if !self.entries.is_empty() {
