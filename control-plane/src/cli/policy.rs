@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::Subcommand;
 use serde_json::json;
 use tollgate_core::policy::{CompiledPolicy, unambiguous};
-use tollgate_protocol::policy::{Auth, Fallback, Mode, Policy, Route};
+use tollgate_protocol::policy::{Auth, Counted, Fallback, Mode, Policy, Route};
 
 use super::{Scene, fault::CliFault, output::note};
 use crate::service::{policy, policy_place::locate};

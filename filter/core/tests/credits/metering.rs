@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use proptest::{prelude::*, sample::SizeRange};
+use proptest::prelude::*;
 use serde_json::Value;
 use tollgate_core::credits::{Finder, Meter};
 use tollgate_protocol::policy::{Cost, Counted};
@@ -161,7 +161,7 @@ fn document() -> impl Strategy<Value = Value> {
         "[a-z\"\\\\{}\\[\\]:,é\u{1F600}\n]{0,8}".prop_map(Value::from),
     ];
     leaf.prop_recursive(6, 40, 5, move |inner| {
-        let members = proptest::collection::vec((name(), inner.clone()), SizeRange::from(0..5));
+        let members = proptest::collection::vec((name(), inner.clone()), 0..5);
         let object = members.prop_map(|members| {
             Value::Object(members.into_iter().map(|(name, value)| (name.to_owned(), value)).collect())
         });
