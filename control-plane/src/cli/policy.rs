@@ -107,7 +107,9 @@ pub(super) fn asks(route: &Route) -> String {
     if let Some(cost) = &route.cost {
         parts.push(match &cost.counted {
             Counted::Fixed => format!("costs {} tokens", cost.at_least),
-            Counted::Header(name) => format!("costs what the backend says in {name}, {} tokens at least", cost.at_least),
+            Counted::Header(name) => {
+                format!("costs what the backend says in {name}, {} tokens at least", cost.at_least)
+            }
             Counted::Body(path) => {
                 format!("costs what the answer says in {}, {} tokens at least", path.join("."), cost.at_least)
             }

@@ -40,9 +40,7 @@ fn counted(table: &Table) -> Result<Cost, &'static str> {
             let name = header.as_str().filter(|name| !NOT_THESE.contains(name)).ok_or(HEADER)?;
             Counted::Header(name.to_owned())
         }
-        (None, Some(body)) => {
-            Counted::Body(body.as_str().ok_or(BODY)?.split('.').map(str::to_owned).collect())
-        }
+        (None, Some(body)) => Counted::Body(body.as_str().ok_or(BODY)?.split('.').map(str::to_owned).collect()),
         _ => return Err(ONE),
     };
     let at_least = table.get("at_least").map_or(Some(1), |value| amount(value, 0)).ok_or(AT_LEAST)?;

@@ -92,11 +92,8 @@ pub(crate) async fn a_share_is_taken_and_what_is_missing_is_recalled(place: &Pla
     };
     assert_eq!(taken(&store, take("r1", 1, 1)).await, TakeOutcome::Exhausted { reserved: 100 });
     assert_eq!(recalls().await, 0, "nobody waits for it");
-    let call = LeaseCall {
-        node: "n1".into(),
-        take: vec![Take { recall: true, ..take("r2", 1, 1) }],
-        ..LeaseCall::default()
-    };
+    let call =
+        LeaseCall { node: "n1".into(), take: vec![Take { recall: true, ..take("r2", 1, 1) }], ..LeaseCall::default() };
     let receipt = store.lease(&call, NONE, &BY).await.expect("answered");
     assert_eq!((receipt.recalled, receipt.taken), (vec![ada()], vec![TakeOutcome::Exhausted { reserved: 100 }]));
     until("a recall is told", PATIENCE, || async { (recalls().await == 1).then_some(()) }).await;

@@ -81,7 +81,15 @@ impl Ledger {
             Step::Consume(amount) => self.post(Purpose::Consume, amount, place),
             Step::Reserve(wanted, least) => {
                 let id = LeaseId::new(format!("lse_{place}"));
-                let take = Take { id, user: self.account.user.clone(), wanted, least, expires_at: until, share: 1, recall: false };
+                let take = Take {
+                    id,
+                    user: self.account.user.clone(),
+                    wanted,
+                    least,
+                    expires_at: until,
+                    share: 1,
+                    recall: false,
+                };
                 let before = self.account.clone();
                 let made = self.at_desk(|desk, all| {
                     let made = desk.reserve(&take, "node");

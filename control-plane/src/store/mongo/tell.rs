@@ -73,7 +73,8 @@ fn user(event: &ChangeStreamEvent<Document>) -> Told {
 /// Counters and times that change with nearly every request: telling them would keep every edge asking. Tokens that are
 /// given come seldom and are told.
 fn quiet_of_user(member: &str) -> bool {
-    (member.starts_with("tokens_") && member != GIVEN_AT && member != RECALLED_AT) || matches!(member, "last_login_at" | "updated_at")
+    (member.starts_with("tokens_") && member != GIVEN_AT && member != RECALLED_AT)
+        || matches!(member, "last_login_at" | "updated_at")
 }
 
 fn key(event: &ChangeStreamEvent<Document>) -> Told {

@@ -118,9 +118,10 @@ impl Reports {
     /// The batch that was sent is with the control plane. Gives it, so that its leases can be marked.
     pub(super) fn arrived(&mut self, now: u64) -> Option<Batch> {
         // What did not fit goes at once.
-        let is_full = self.batch.as_ref().is_some_and(|batch| {
-            batch.report.requests.len() >= MOST || batch.report.leases.len() >= MOST
-        });
+        let is_full = self
+            .batch
+            .as_ref()
+            .is_some_and(|batch| batch.report.requests.len() >= MOST || batch.report.leases.len() >= MOST);
         self.next_at = if is_full { now } else { now.saturating_add(self.every_ms) };
         self.batch.take()
     }

@@ -58,7 +58,12 @@ impl Plane {
 
     /// Settles what is over.
     pub(crate) fn expire(&mut self, now: u64) {
-        let over: Vec<String> = self.leases.iter().filter(|(_, one)| one.is_open && one.expires_at <= now).map(|(id, _)| id.clone()).collect();
+        let over: Vec<String> = self
+            .leases
+            .iter()
+            .filter(|(_, one)| one.is_open && one.expires_at <= now)
+            .map(|(id, _)| id.clone())
+            .collect();
         over.iter().for_each(|id| self.settle(id));
     }
 

@@ -124,7 +124,8 @@ async fn every_way_to_count_is_charged_to_the_token() {
     let mut wanted = 0;
     for tokens in [0_u64, 1, 7, 20] {
         for way in ["header", "json", "events", "fixed"] {
-            let request = Request::get(&format!("/cost/{way}/{tokens}")).api_key(&key).header("accept-encoding", "gzip");
+            let request =
+                Request::get(&format!("/cost/{way}/{tokens}")).api_key(&key).header("accept-encoding", "gzip");
             let answer = fleet.send(0, &request).await;
             assert_eq!(answer.status, 200, "{way}: {}", answer.text());
             assert_eq!(answer.header("x-tokens-used"), None, "it is between backend and filter");
@@ -186,6 +187,8 @@ async fn tokens_that_another_envoy_holds_are_there_within_a_second() {
         slowest = slowest.max(began.elapsed());
         assert_eq!(answer.status, 200, "{}", answer.text());
     }
-    println!("{USERS} requests for tokens of which another Envoy held some ({waited} had to wait): {slowest:?} at most");
+    println!(
+        "{USERS} requests for tokens of which another Envoy held some ({waited} had to wait): {slowest:?} at most"
+    );
     assert!(waited > USERS / 2 && slowest < SECOND, "{waited} waited, {slowest:?}");
 }

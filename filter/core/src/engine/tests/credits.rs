@@ -57,7 +57,8 @@ fn tokens_are_asked_for_once_and_drawn_from_then_on() {
     assert_eq!(vm.paid("/paid", Turn::Again), User("u".into()));
     assert_eq!(vm.paid("/paid", Turn::First), waits(), "2 of 12 are left");
     let report = vm.reported().unwrap();
-    let counted: Vec<_> = report.requests.iter().map(|one| (&*one.user_id, one.key_id.as_deref(), one.requests)).collect();
+    let counted: Vec<_> =
+        report.requests.iter().map(|one| (&*one.user_id, one.key_id.as_deref(), one.requests)).collect();
     assert_eq!(counted, [("u", Some("k1"), 2)]);
     assert!(report.leases.is_empty(), "nothing has been used yet: both requests are under way");
 }
