@@ -50,19 +50,17 @@ impl Reports {
     /// Counts requests, and tokens that they have cost.
     pub(super) fn count(&mut self, user: &str, key: Option<&str>, requests: u64, tokens: u64, seconds: u64) {
         let more = || Count { key: key.map(Into::into), requests, tokens, last: seconds };
-        match self.counts.get_mut(user) {
-            Some(counts) => match counts.iter_mut().find(|count| count.key.as_deref() == key) {
+        if let Some(counts) = self.counts.get_mut(user) {
+            match counts.iter_mut().find(|count| count.key.as_deref() == key) {
                 Some(count) => {
                     count.requests = count.requests.saturating_add(requests);
                     count.tokens = count.tokens.saturating_add(tokens);
                     count.last = count.last.max(seconds);
                 }
                 None => counts.push(more()),
-            },
-            None if self.counts.len() < MOST_USERS => {
-                self.counts.insert(user.into(), vec![more()]);
             }
-            None => {}
+        } else if self.counts.len() < MOST_USERS {
+            self.counts.insert(user.into(), vec![more()]);
         }
     }
 

@@ -110,7 +110,7 @@ impl World {
     fn new(seed: u64, workers: u64, balances: &[u64], trouble: Trouble) -> Self {
         let first: BTreeMap<String, u64> =
             balances.iter().enumerate().map(|(place, balance)| (format!("u{place}"), *balance)).collect();
-        let plane = Plane { balances: first.clone(), ..Plane::default() };
+        let plane = Plane::of(first.clone());
         let mut world = Self {
             now: 1_900_000_000_000,
             dice: Dice(seed),

@@ -37,6 +37,10 @@ pub(crate) struct Plane {
 }
 
 impl Plane {
+    pub(crate) fn of(balances: BTreeMap<String, u64>) -> Self {
+        Self { balances, ..Self::default() }
+    }
+
     /// Books a total; what is beyond the lease comes from the balance.
     fn report(&mut self, id: &str, used: u64) {
         let Some(lease) = self.leases.get_mut(id) else { panic!("no lease {id}") };
