@@ -13,12 +13,12 @@ const BY_BACKEND: &[u8] = b"via_upstream";
 /// The requests of one plugin, by the host's number.
 #[derive(Debug, Default)]
 pub(crate) struct Metering {
-    charges: BTreeMap<u32, Charge>,
+    charges: BTreeMap<u32, Box<Charge>>,
 }
 
 impl Metering {
     /// A request goes on to the backend.
-    pub(crate) fn begin(&mut self, context: u32, charge: Charge) {
+    pub(crate) fn begin(&mut self, context: u32, charge: Box<Charge>) {
         self.charges.insert(context, charge);
     }
 
@@ -57,7 +57,7 @@ impl Metering {
     }
 
     /// The request is over, in whatever way.
-    pub(crate) fn end(&mut self, context: u32) -> Option<Charge> {
+    pub(crate) fn end(&mut self, context: u32) -> Option<Box<Charge>> {
         self.charges.remove(&context)
     }
 }

@@ -27,7 +27,7 @@ const RETRY_MS: u64 = 100;
 #[derive(Debug, PartialEq, Eq)]
 pub enum Reserved {
     /// They are.
-    Held(Charge),
+    Held(Box<Charge>),
     /// Perhaps they come: there is news with the next answer about this user.
     Wait(Rc<str>),
     /// Nothing is left.
@@ -83,7 +83,8 @@ impl Wallet {
         let purse = self.purses.entry(Rc::clone(&name)).or_default();
         if purse.hold(cost.reserve, now) {
             let meter = Meter::new(Rc::clone(cost));
-            return Reserved::Held(Charge { user: name, key: key.map(Into::into), held: cost.reserve, meter });
+            let charge = Charge { user: name, key: key.map(Into::into), held: cost.reserve, meter };
+            return Reserved::Held(Box::new(charge));
         }
         if purse.is_exhausted(now) {
             return Reserved::Exhausted;
@@ -99,7 +100,7 @@ impl Wallet {
 
     /// A request is over: what it has cost is drawn, the rest is free again. Gives the cost, and whose waiting requests
     /// it may help.
-    pub fn settle(&mut self, charge: Charge, now: u64) -> (u64, Rc<str>) {
+    pub fn settle(&mut self, charge: Box<Charge>, now: u64) -> (u64, Rc<str>) {
         let used = charge.meter.cost();
         if let Some(purse) = self.purses.get_mut(&charge.user) {
             purse.spend(charge.held, used, now);

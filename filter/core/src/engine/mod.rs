@@ -241,7 +241,7 @@ impl Engine {
         Ok(plan)
     }
 
-    fn pay(&mut self, permit: &Permit<'_>, at: Crossing<'_>) -> Result<Option<Charge>, Stop> {
+    fn pay(&mut self, permit: &Permit<'_>, at: Crossing<'_>) -> Result<Option<Box<Charge>>, Stop> {
         let identity = permit.caller().identity;
         let (user, key) = (identity.user_id.as_str(), identity.key.as_ref().map(|key| key.id.as_str()));
         let mut charge = None;

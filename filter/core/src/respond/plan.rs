@@ -27,7 +27,7 @@ pub struct HeaderPlan {
     /// On a route that is only watched: what the verdict would be.
     pub shadow: Option<Result<(), Code>>,
     /// What is set aside for the request, where it costs something.
-    pub charge: Option<Charge>,
+    pub charge: Option<Box<Charge>>,
 }
 
 impl HeaderPlan {

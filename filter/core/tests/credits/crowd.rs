@@ -60,7 +60,7 @@ struct Waiting {
 
 struct Running {
     until: u64,
-    charge: Charge,
+    charge: Box<Charge>,
     reserve: u64,
     actual: u64,
 }
