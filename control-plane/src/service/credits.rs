@@ -223,9 +223,15 @@ pub async fn opening(app: &App, user: &UserId) -> Result<Option<Opening>, Servic
     }
 }
 
+/// How long a process that has just begun waits for the words of Envoys before it settles anything: they try again at
+/// least each second.
+const FIRST_WORD: Duration = Duration::from_secs(3);
+
 /// Settles reservations whose time is over, and forgets old batches, for as long as it is not stopped.
 pub async fn keep_settled(app: App, metrics: Metrics) {
     let mut round: u32 = 0;
+    // Envoys that had nobody to tell what they used do so first: what is settled before they have is given away twice.
+    tokio::time::sleep(FIRST_WORD).await;
     loop {
         match settle_expired(&app).await {
             Ok(entries) => metrics.count_expired(&entries),

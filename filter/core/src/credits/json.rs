@@ -176,6 +176,10 @@ impl Finder {
             b'"' => {
                 self.at = At::Open;
                 if self.in_name {
+                    if self.high.take().is_some() {
+                        // Half a character is none.
+                        self.same = None;
+                    }
                     let length = self.wanted().map(<[u8]>::len);
                     self.hit = self.same.is_some() && self.same == length;
                     self.in_name = false;

@@ -33,8 +33,9 @@ const LARGEST: u64 = 1_000_000;
 const SHARE: u32 = 8;
 /// More is asked for in advance when less than this part of a lease is left: a quarter.
 const LOW: u64 = 4;
-/// A lease is drawn from no longer than this before its end, in milliseconds: messages take time.
-const MARGIN_MS: u64 = 1_000;
+/// A lease is drawn from no longer than this part of its time before its end, a third: what was used has to be reported
+/// before the control plane gives the rest to others, and messages are lost.
+const MARGIN: u64 = 3;
 /// Most of what one lease may report: more than the control plane takes would never get through.
 const MOST_USED: u64 = 1_000_000_000_000;
 
@@ -47,12 +48,13 @@ pub(super) struct Terms {
 impl Terms {
     /// Until when a lease that was asked for at `sent` may be drawn from, if nobody renews it.
     fn deadline(self, sent: u64) -> u64 {
-        sent.saturating_add(u64::from(self.seconds).saturating_mul(1000)).saturating_sub(MARGIN_MS)
+        let whole = u64::from(self.seconds).saturating_mul(1000);
+        sent.saturating_add(whole.saturating_sub(whole / MARGIN))
     }
 
-    /// A lease is renewed when less than this is left of it.
+    /// A lease is renewed when less than this is left until it may not be drawn from any more: half of that time.
     fn renew_ms(self) -> u64 {
-        u64::from(self.seconds).saturating_mul(500)
+        self.deadline(0) / 2
     }
 }
 
@@ -141,6 +143,8 @@ pub(super) struct Purse {
     last_granted: u64,
     short_until: u64,
     exhausted_until: u64,
+    /// Until then, so much or more is not there.
+    exhausted_from: u64,
     ask_from: u64,
     ahead_from: u64,
     recalled_at: u64,
@@ -185,17 +189,23 @@ impl Purse {
         is_first
     }
 
-    /// Whether nothing was left a moment ago.
-    pub(super) fn is_exhausted(&self, now: u64) -> bool {
-        now < self.exhausted_until
+    /// Whether so much was not left a moment ago.
+    pub(super) fn is_exhausted(&self, amount: u64, now: u64) -> bool {
+        now < self.exhausted_until && amount >= self.exhausted_from
+    }
+
+    fn exhausted(&mut self, amount: u64, now: u64) {
+        let is_known = now < self.exhausted_until;
+        self.exhausted_from = if is_known { self.exhausted_from.min(amount) } else { amount };
+        self.exhausted_until = now.saturating_add(EXHAUSTED_MS);
     }
 
     /// Somebody has waited in vain. Says whether that is because too little is there; else the control plane is away, or
     /// too slow.
-    pub(super) fn gives_up(&mut self, now: u64) -> bool {
+    pub(super) fn gives_up(&mut self, amount: u64, now: u64) -> bool {
         let is_denied = now.saturating_sub(self.denied_at) <= DENIED_MS;
         if is_denied {
-            self.exhausted_until = now.saturating_add(EXHAUSTED_MS);
+            self.exhausted(amount, now);
         }
         is_denied
     }
@@ -296,7 +306,8 @@ impl Purse {
         Some(ask)
     }
 
-    /// Everything goes back, but for what is needed.
+    /// Everything goes back, but for what is set aside. Those who wait ask with the next message where something is: what
+    /// is too little for them must not stay here.
     fn exchange(&mut self, ask: &mut Ask, now: u64) {
         for lease in self.leases.iter_mut().filter(|lease| lease.state == State::Open) {
             lease.state = State::Returning;
@@ -304,11 +315,10 @@ impl Purse {
         }
         self.is_exchanging = !ask.settle.is_empty();
         let busy = self.busy();
-        let wanted = busy.saturating_add(self.wanted);
-        if wanted > 0 {
-            let least = if busy > 0 { busy } else { self.least };
+        let amount = if busy > 0 { busy } else { self.least };
+        if amount > 0 {
             let recall = self.wanted > 0 && self.may_recall(now);
-            ask.take = Some(Wish { wanted, least, share: 1, recall, is_ahead: false });
+            ask.take = Some(Wish { wanted: amount, least: amount, share: 1, recall, is_ahead: false });
         }
     }
 
@@ -341,7 +351,7 @@ impl Purse {
         is_time
     }
 
-    /// The size of a lease: what is needed where tokens are short; else about what is used in [`QUICK_MS`] to
+    /// The size of a lease: what the most modest needs where tokens are short; else about what is used in [`QUICK_MS`] to
     /// [`SLOW_MS`], found by doubling and halving.
     fn wish(&mut self, is_short: bool, now: u64) -> Option<Wish> {
         let free = self.free(now);
@@ -352,7 +362,7 @@ impl Purse {
             let lack = self.wanted.saturating_sub(free).max(1);
             let least = self.least.saturating_sub(free).max(1);
             self.size = self.size.max(self.least.saturating_mul(FIRST_REQUESTS)).min(LARGEST);
-            let wanted = if is_short { lack } else { lack.max(self.size) };
+            let wanted = if is_short { least } else { lack.max(self.size) };
             let share = if is_short { 1 } else { SHARE };
             return Some(Wish { wanted, least, share, recall: self.may_recall(now), is_ahead: false });
         }
@@ -415,7 +425,7 @@ impl Purse {
                 self.ask_from = now.saturating_add(AGAIN_MS);
             }
             TakeOutcome::Exhausted { .. } | TakeOutcome::Unknown => {
-                self.exhausted_until = now.saturating_add(EXHAUSTED_MS);
+                self.exhausted(wish.least.saturating_add(self.free(now)), now);
             }
             // A wish that was answered long ago: it is made anew, under another name.
             TakeOutcome::Ended => {}

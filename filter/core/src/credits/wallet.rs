@@ -86,11 +86,11 @@ impl Wallet {
             let charge = Charge { user: name, key: key.map(Into::into), held: cost.reserve, meter };
             return Reserved::Held(Box::new(charge));
         }
-        if purse.is_exhausted(now) {
+        if purse.is_exhausted(cost.reserve, now) {
             return Reserved::Exhausted;
         }
         if is_last {
-            return if purse.gives_up(now) { Reserved::Exhausted } else { Reserved::Unavailable };
+            return if purse.gives_up(cost.reserve, now) { Reserved::Exhausted } else { Reserved::Unavailable };
         }
         if purse.want(cost.reserve) {
             self.asking.push(Rc::clone(&name));

@@ -19,7 +19,7 @@ const TICK: u64 = 100;
 const TIMEOUT: u64 = 1_000;
 /// How long a recall takes from the control plane to every worker.
 const RECALL: u64 = 150;
-const TERMS: Credits = Credits { lease_seconds: 10, report_ms: 1_000 };
+const TERMS: Credits = Credits { lease_seconds: 30, report_ms: 1_000 };
 
 /// Numbers from a seed (SplitMix64).
 struct Dice(u64);
@@ -354,7 +354,7 @@ fn nobody_spends_what_is_not_there_and_every_token_is_booked() {
 #[test]
 fn lost_messages_cost_time_and_no_token() {
     for seed in 100..112 {
-        let world = run(seed, 6, &[3_000, 500, 20_000], Trouble { lost: 6, killed: 0 }, 3_000);
+        let world = run(seed, 6, &[9_000, 500, 60_000], Trouble { lost: 6, killed: 0 }, 9_000);
         assert_eq!(world.plane.used, world.spent, "seed {seed}");
         assert_eq!(world.plane.counted, world.sums.passed, "seed {seed}");
         assert_eq!(world.plane.uncovered, 0, "seed {seed}");
