@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::{Duration, Instant},
@@ -15,12 +15,15 @@ use tollgate_tests::{
     http::{self, Request},
 };
 
-use super::{Fleet, LEASE_SECONDS};
+use super::{Fleet, LEASE_SECONDS, SECOND};
 
 const USERS: usize = 50;
-const TOKENS: i64 = 600;
+/// The first user has so many tokens, the second twice that, and so on: somebody comes to an end at each moment.
+const TOKENS: i64 = 150;
 const CLIENTS: u64 = 16;
 const KILLS: usize = 6;
+/// How long nothing is killed at first.
+const QUIET: Duration = Duration::from_secs(5);
 const ROUND: Duration = Duration::from_secs(2);
 /// Most tokens of one request.
 const LARGEST: u64 = 20;
@@ -32,6 +35,34 @@ struct Seen {
     away: AtomicU64,
     /// Connections that a killed Envoy took with it.
     cut: AtomicU64,
+    /// Since when each user is refused, and the longest time after which somebody got through again.
+    denials: Mutex<Denials>,
+}
+
+#[derive(Debug, Default)]
+struct Denials {
+    since: BTreeMap<usize, Instant>,
+    longest: Duration,
+}
+
+impl Seen {
+    /// Balances only sink here: who gets through had tokens all the time.
+    fn note(&self, user: usize, status: u16) {
+        let mut denials = self.denials.lock().unwrap_or_else(PoisonError::into_inner);
+        match status {
+            402 => drop(denials.since.entry(user).or_insert_with(Instant::now)),
+            200 => {
+                if let Some(since) = denials.since.remove(&user) {
+                    denials.longest = denials.longest.max(since.elapsed());
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn longest_denial(&self) -> Duration {
+        self.denials.lock().unwrap_or_else(PoisonError::into_inner).longest
+    }
 }
 
 /// Numbers from a seed (SplitMix64).
@@ -47,9 +78,11 @@ async fn nobody_spends_more_than_they_have_whatever_is_killed() {
     let mut fleet = Fleet::start(3, Kind::Program).await;
     let mut people = Vec::new();
     for number in 0..USERS {
-        people.push(fleet.somebody(&format!("user{number}"), TOKENS).await);
+        let tokens = TOKENS * i64::try_from(number + 1).expect("small");
+        let (user, key) = fleet.somebody(&format!("user{number}"), tokens).await;
+        people.push((user, key, u64::try_from(tokens).expect("more than 0")));
     }
-    let keys: Arc<Vec<String>> = Arc::new(people.iter().map(|(_, key)| key.clone()).collect());
+    let keys: Arc<Vec<String>> = Arc::new(people.iter().map(|(_, key, _)| key.clone()).collect());
     let addrs = Arc::new(RwLock::new(fleet.envoys.iter().map(|(envoy, _)| envoy.addr).collect::<Vec<_>>()));
     let (over, seen) = (Arc::new(AtomicBool::new(false)), Arc::new(Seen::default()));
     let mut clients = JoinSet::new();
@@ -58,11 +91,14 @@ async fn nobody_spends_more_than_they_have_whatever_is_killed() {
         clients.spawn(async move {
             let mut seed = client;
             while !over.load(Ordering::Relaxed) {
-                let key = &keys[usize::try_from(dice(&mut seed, USERS as u64)).expect("small")];
+                let user = usize::try_from(dice(&mut seed, USERS as u64)).expect("small");
                 let way = ["header", "json", "events"][usize::try_from(dice(&mut seed, 3)).expect("small")];
-                let request = Request::get(&format!("/cost/{way}/{}", 1 + dice(&mut seed, LARGEST))).api_key(key);
+                let request =
+                    Request::get(&format!("/cost/{way}/{}", 1 + dice(&mut seed, LARGEST))).api_key(&keys[user]);
                 let addr = addrs.read().await[usize::try_from(dice(&mut seed, 3)).expect("small")];
-                let counter = match http::send(addr, &request).await.map(|answer| answer.status) {
+                let status = http::send(addr, &request).await.map(|answer| answer.status);
+                seen.note(user, *status.as_ref().unwrap_or(&0));
+                let counter = match status {
                     Ok(200) => &seen.passed,
                     Ok(402) => &seen.exhausted,
                     Ok(503) => &seen.away,
@@ -74,6 +110,8 @@ async fn nobody_spends_more_than_they_have_whatever_is_killed() {
         });
     }
     let began = Instant::now();
+    tokio::time::sleep(QUIET).await;
+    let quiet = (seen.longest_denial(), seen.exhausted.load(Ordering::Relaxed));
     // Backends know at once what an Envoy reports within half a second, and a tick: what was used in that time is lost.
     let mut at_risk = 0;
     for kill in 0..KILLS {
@@ -100,7 +138,7 @@ async fn nobody_spends_more_than_they_have_whatever_is_killed() {
     let counted = fleet.backend.counts();
     let (mut booked, mut told, mut above, mut uncovered) = (0, 0, 0, 0);
     let mut worst: BTreeMap<u64, String> = BTreeMap::new();
-    for (user, _) in &people {
+    for (user, _, tokens) in &people {
         let account = fleet.settled(&user.id).await;
         let used = u64::try_from(account.used).expect("not below 0");
         let truth = counted.get(user.id.as_str()).copied().unwrap_or(0);
@@ -108,19 +146,25 @@ async fn nobody_spends_more_than_they_have_whatever_is_killed() {
         assert!(used <= truth, "{}: {used} booked, {truth} used", user.id.as_str());
         let (tally, ..) = tollgate::service::credits::tally(fleet.stack.app(), &user.id).await.expect("a tally");
         uncovered += tally.uncovered;
-        above += truth.saturating_sub(u64::try_from(TOKENS).expect("more than 0"));
+        above += truth.saturating_sub(*tokens);
         worst.insert(truth - used, user.id.to_string());
         (booked, told) = (booked + used, told + truth);
     }
     let lost = told - booked;
+    let [passed, exhausted, away, cut] =
+        [&seen.passed, &seen.exhausted, &seen.away, &seen.cut].map(|counter| counter.load(Ordering::Relaxed));
     println!(
-        "{USERS} users, 3 Envoys, {KILLS} kills (leases of {LEASE_SECONDS} s) in {:.1?}: {seen:?}; backends counted {told} \
+        "{USERS} users, 3 Envoys, {KILLS} kills (leases of {LEASE_SECONDS} s) in {:.1?}: {passed} passed, {exhausted} exhausted, {away} away, {cut} cut; backends counted {told} \
          tokens, {booked} are booked, {lost} were lost with killed Envoys (bound {at_risk}; {:?} the most of one user); \
-         {above} used beyond a balance, {uncovered} uncovered",
+         {above} used beyond a balance, {uncovered} uncovered; somebody who had tokens was refused for {:.1?} before \
+         anything was killed, and for {:.1?} at most",
         began.elapsed(),
         worst.last_key_value().map(|(lost, _)| lost),
+        quiet.0,
+        seen.longest_denial(),
     );
-    assert!(seen.passed.load(Ordering::Relaxed) > 1_000 && seen.exhausted.load(Ordering::Relaxed) > 0, "{seen:?}");
+    assert!(quiet.0 < SECOND && quiet.1 > 0, "{quiet:?}");
+    assert!(passed > 1_000 && exhausted > 0, "{passed} passed, {exhausted} refused");
     assert!(lost <= at_risk, "{lost} > {at_risk}");
     assert!(above <= lost, "{above} used beyond balances, and only {lost} were lost");
     for (envoy, _) in &fleet.envoys {
