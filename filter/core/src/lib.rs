@@ -24,6 +24,7 @@ pub mod cache;
 pub mod decide;
 pub mod engine;
 pub mod extract;
+pub mod limits;
 pub mod policy;
 pub mod request;
 pub mod respond;
