@@ -2,7 +2,7 @@
 //! `proxy_on_…`, in place of the one that the SDK's dispatcher exports.
 //!
 //! That dispatcher is left out because it panics on answers that it does not know (an answer to a call that was made
-//! for all who wait belongs to no single request), and because every callback costs: a request makes two here.
+//! for all who wait belongs to no single request), and because every callback costs: a request makes three here.
 
 #![expect(unsafe_code, reason = "exported names are part of the ABI")]
 
@@ -43,6 +43,12 @@ extern "C" fn tollgate_on_request_headers(context: u32, _number: u32, _end_of_st
         Flow::Continue => 0,
         Flow::Pause => 1,
     }
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn tollgate_on_response_headers(context: u32, _number: u32, _end_of_stream: u32) -> u32 {
+    with_vm(|vm| vm.answer(context));
+    0
 }
 
 #[unsafe(no_mangle)]

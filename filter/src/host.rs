@@ -35,6 +35,7 @@ unsafe extern "C" {
     ) -> u32;
     fn proxy_remove_header_map_value(kind: u32, name: *const u8, name_size: usize) -> u32;
     fn proxy_set_property(path: *const u8, path_size: usize, value: *const u8, value_size: usize) -> u32;
+    fn proxy_get_property(path: *const u8, path_size: usize, data: *mut *mut u8, size: *mut usize) -> u32;
     fn proxy_get_shared_data(
         key: *const u8,
         key_size: usize,
@@ -174,6 +175,20 @@ pub(crate) fn remove_request_header(name: &[u8]) -> bool {
 pub(crate) fn set_filter_state(name: &str, value: &[u8]) {
     // SAFETY: live slices. Filter state is for logs and other filters: a request does not depend on it.
     let _ = unsafe { proxy_set_property(name.as_ptr(), name.len(), value.as_ptr(), value.len()) };
+}
+
+/// What the host knows of the current request under this path, such as `source`, `address`.
+pub(crate) fn property(path: &[&str]) -> Option<Vec<u8>> {
+    let path = path.join("\0");
+    // SAFETY: see `returned`; the path is a live slice.
+    returned(|data, size| unsafe { proxy_get_property(path.as_ptr(), path.len(), data, size) })
+}
+
+/// Sets a header of the current answer, replacing all values it had.
+pub(crate) fn set_answer_header(name: &str, value: &[u8]) {
+    let kind = MapType::HttpResponseHeaders as u32;
+    // SAFETY: live slices. An answer that cannot be told about is as good without.
+    let _ = unsafe { proxy_replace_header_map_value(kind, name.as_ptr(), name.len(), value.as_ptr(), value.len()) };
 }
 
 /// A value that all VMs of this Envoy share, and its version for [`set_shared`].

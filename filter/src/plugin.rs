@@ -11,6 +11,7 @@ use tollgate_core::{
 use tollgate_protocol::{Code, config::PluginConfig, edge};
 
 use crate::{
+    answers::Answers,
     crypto,
     host::{self, BufferType, LogLevel, MapType},
     metrics::Metrics,
@@ -45,6 +46,7 @@ pub(crate) struct Plugin {
     follower: Follower,
     sync: Sync,
     waiting: Waiting,
+    answers: Answers,
     resolves: BTreeMap<u32, SubjectKey>,
     announced: bool,
 }
@@ -71,6 +73,7 @@ impl Plugin {
             follower: Follower::default(),
             sync: Sync::new(words.next()?),
             waiting: Waiting::default(),
+            answers: Answers::default(),
             resolves: BTreeMap::new(),
             announced: false,
             config,
@@ -86,6 +89,7 @@ impl Plugin {
         let leads =
             self.sync.tick(&mut self.engine, &self.world, &self.config.control_plane, self.follower.is_broken(), now);
         self.catch_up(now);
+        self.engine.tick(now, &self.world);
         let overdue = self.waiting.overdue(now);
         self.again(overdue, Turn::Last, now);
         self.metrics.native_checks(self.world.take_native_checks());
@@ -110,6 +114,13 @@ impl Plugin {
         if self.follower.catch_up(&mut self.engine, &self.world, now) {
             let waiters = self.waiting.for_settings();
             self.again(waiters, Turn::Again, now);
+        }
+    }
+
+    /// Tells in an answer what was kept for it.
+    pub(crate) fn answer(&mut self, context: u32) {
+        for (name, value) in self.answers.take(context) {
+            host::set_answer_header(name, &value);
         }
     }
 
@@ -142,7 +153,7 @@ impl Plugin {
         };
         let request = RequestView::read(pairs);
         let flow = match self.engine.decide(&request, turn, now, &self.world) {
-            Step::Done(verdict) => self.carry_out(verdict, &request),
+            Step::Done(verdict) => self.carry_out(context, verdict, &request),
             Step::Wait(wait) => self.wait(context, wait, &request, now),
         };
         for call in self.engine.take_beside() {
@@ -162,7 +173,7 @@ impl Plugin {
         if asked && self.waiting.add(context, wait.until, Now(now.0.saturating_add(hold))) {
             return Flow::Pause;
         }
-        self.carry_out(self.engine.refused(request, in_vain), request)
+        self.carry_out(context, self.engine.refused(request, in_vain), request)
     }
 
     /// Makes a call. `false` when the host refuses it at once.
@@ -221,7 +232,7 @@ impl Plugin {
         }
     }
 
-    fn carry_out(&mut self, verdict: Verdict, request: &RequestView<'_>) -> Flow {
+    fn carry_out(&mut self, context: u32, verdict: Verdict, request: &RequestView<'_>) -> Flow {
         match verdict {
             Verdict::Refuse(reply) => self.refuse(reply),
             Verdict::Forward(plan) => {
@@ -229,6 +240,7 @@ impl Plugin {
                     // A request whose headers are not as decided must not go on.
                     return self.refuse(self.engine.refusal(request, Code::IdentityUnavailable));
                 }
+                self.answers.keep(context, plan.answer);
                 match plan.shadow {
                     Some(verdict) => self.metrics.watched(verdict.err()),
                     None => self.metrics.allowed(plan.method),

@@ -83,6 +83,13 @@ impl Vm {
         }
     }
 
+    /// The answer to a request is about to go to its client.
+    pub(crate) fn answer(&mut self, context: u32) {
+        for entry in self.plugins.values_mut() {
+            entry.plugin.answer(context);
+        }
+    }
+
     /// A call was answered.
     pub(crate) fn call_answered(&mut self, root: u32, token: u32, headers: u32, body_size: usize) {
         if let Some(entry) = self.plugins.get_mut(&root) {

@@ -55,6 +55,7 @@ fn it_exports_the_callbacks_it_uses_and_nothing_more() {
         "proxy_on_context_create",
         "proxy_on_http_call_response",
         "proxy_on_request_headers",
+        "proxy_on_response_headers",
         "proxy_on_tick",
     ];
     assert_eq!(exports, wanted);

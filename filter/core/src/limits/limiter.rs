@@ -159,7 +159,7 @@ impl Limiter {
     fn draw(&mut self, name: u64, pace: Pace, aim: u64, now: Moment, sealer: &mut Sealer, world: &dyn World) -> u64 {
         let (slot, kind) = (slot::limit(name % SETS), Kind::of(pace.span()));
         for _ in 0..TRIES {
-            let (mut set, version) = read(&slot, now, sealer, world);
+            let Shared { mut set, version, is_damaged } = read(&slot, now, sealer, world);
             let (full_at, is_known) = set.full_at(name, kind);
             let left = pace.left(full_at, now);
             let owed = pace.after(full_at, 0, now);
@@ -167,9 +167,11 @@ impl Limiter {
             let after = pace.after(full_at, number, now);
             // An empty bucket is written only where it owed more under another rate than it can under this one. Another
             // worker's clock was read a little later than ours: that is no other rate.
-            let writes = number > 0 || (is_known && owed.0.saturating_add(OTHER_RATE) < full_at.0);
-            if writes {
+            let changes = number > 0 || (is_known && owed.0.saturating_add(OTHER_RATE) < full_at.0);
+            if changes {
                 set.put(name, kind, after, now);
+            }
+            if changes || is_damaged {
                 let sealed = sealer.seal(&slot, &set.to_bytes(now));
                 if !sealed.is_some_and(|sealed| world.shared_swap(&slot, &sealed, version)) {
                     continue;
@@ -228,7 +230,7 @@ impl Limiter {
 /// Gives back to a bucket of which nobody has taken since; else what was taken falls back into it with time.
 fn return_to(name: u64, piece: &Piece, number: u64, now: Moment, sealer: &mut Sealer, world: &dyn World) {
     let (slot, kind) = (slot::limit(name % SETS), Kind::of(piece.pace.span()));
-    let (mut set, version) = read(&slot, now, sealer, world);
+    let Shared { mut set, version, .. } = read(&slot, now, sealer, world);
     if set.full_at(name, kind) != (piece.full_at, true) {
         return;
     }
@@ -239,12 +241,19 @@ fn return_to(name: u64, piece: &Piece, number: u64, now: Moment, sealer: &mut Se
     }
 }
 
-fn read(slot: &str, now: Moment, sealer: &Sealer, world: &dyn World) -> (Set, u32) {
-    match world.shared_read(slot) {
-        Some((sealed, version)) => {
-            let set = sealer.open(slot, &sealed).and_then(|plain| Set::read(&plain));
-            (set.unwrap_or_else(|| Set::unreadable(now)), version)
-        }
-        None => (Set::default(), ABSENT),
-    }
+/// A set as it lies in the shared memory.
+struct Shared {
+    set: Set,
+    version: u32,
+    /// It could not be read, and has to be made anew.
+    is_damaged: bool,
+}
+
+fn read(slot: &str, now: Moment, sealer: &Sealer, world: &dyn World) -> Shared {
+    let Some((sealed, version)) = world.shared_read(slot) else {
+        return Shared { set: Set::default(), version: ABSENT, is_damaged: false };
+    };
+    let set = sealer.open(slot, &sealed).and_then(|plain| Set::read(&plain));
+    let is_damaged = set.is_none();
+    Shared { set: set.unwrap_or_else(|| Set::unreadable(now)), version, is_damaged }
 }

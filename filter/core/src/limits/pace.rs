@@ -42,6 +42,13 @@ impl Pace {
         fits.then_some(Self { interval, span, rate })
     }
 
+    /// A pace for any rate: one that cannot be kept as it is written is kept more strictly.
+    pub fn at_most(rate: Rate) -> Self {
+        let (interval, slow) = (86_400_u64.saturating_mul(NANOS_PER_SECOND), Rate { burst: Some(1), ..rate });
+        let slowest = Self { interval, span: interval, rate: Rate { requests: 1, seconds: 86_400, burst: Some(1) } };
+        Self::of(rate).or_else(|| Self::of(slow)).unwrap_or(slowest)
+    }
+
     /// The rate as it was written.
     pub const fn rate(&self) -> Rate {
         self.rate
