@@ -7,6 +7,7 @@ mod codes;
 mod crowd;
 mod dev_mode;
 mod hostile;
+mod limits;
 mod memory;
 mod other_programs;
 mod outages;

@@ -14,6 +14,7 @@ use super::*;
 use crate::{base64url, request::Field, verify::HashName};
 
 mod caches;
+mod limits;
 mod revoked;
 mod waits;
 

@@ -136,10 +136,12 @@ fn a_million_others_do_not_fill_a_bucket() {
     const OTHERS: u128 = 1_000_000;
     let pace = Pace::of(Rate { requests: 10, seconds: 3_600, burst: None }).unwrap();
     let (memory, mut workers) = (Memory::default(), [1, 2, 3, 4].map(Worker::new));
-    let victims: Vec<String> = (0..100).map(|number| format!("usr_{number}")).collect();
-    for victim in &victims {
-        let passed = (0..20).filter(|_| workers[0].passes(Subject::User(victim), pace, T0, &memory)).count();
-        assert_eq!(passed, 10);
+    // Some have used up everything, and some a part: their places go first.
+    let victims: Vec<(String, usize)> =
+        (0..100).map(|number| (format!("usr_{number}"), if number % 2 == 0 { 10 } else { 3 })).collect();
+    for (victim, used) in &victims {
+        let passed = (0..*used).filter(|_| workers[0].passes(Subject::User(victim), pace, T0, &memory)).count();
+        assert_eq!(passed, *used);
     }
     let mut served = 0;
     for other in 0..OTHERS {
@@ -150,15 +152,18 @@ fn a_million_others_do_not_fill_a_bucket() {
     // Half a minute later nobody has gained anything. Workers that have not seen the victims ask the shared memory.
     let later = T0 + 30_500 * MS;
     let mut back = 0;
-    for victim in &victims {
-        back += workers.iter_mut().filter(|worker| worker.passes(Subject::User(victim), pace, later, &memory)).count();
+    for (victim, used) in &victims {
+        let tries = (0..20).flat_map(|_| 0..4_usize);
+        let passed =
+            tries.filter(|worker| workers[*worker].passes(Subject::User(victim), pace, later, &memory)).count();
+        assert!(used + passed <= 10, "{victim} has used {used}, and {passed} more");
+        back += passed;
     }
     let values = memory.values.borrow();
     let bytes: usize = values.iter().map(|(name, (value, _))| name.len() + value.len()).sum();
     println!(
-        "a million others: {served} of them served; {back} requests of 100 who had used up theirs passed; {} slots, {bytes} bytes",
+        "a million others: {served} of them served; {back} of at most 350 requests passed that were left to 100 earlier ones; {} slots, {bytes} bytes",
         values.len()
     );
-    assert_eq!(back, 0);
     assert!(values.len() as u64 <= SETS && bytes <= 8_192 * (64 + 17 * PLACES + 128));
 }
