@@ -71,7 +71,13 @@ fn identity(key: Option<KeyHash>) -> Identity {
         subscription: Some("pro".into()),
         tokens_remaining: Some(10_000),
         tokens_not_before: None,
-        key: key.map(|hash| KeyFacts { id: "key_1".into(), hash, scopes: vec!["read".into()], expires_at: None, rate: None }),
+        key: key.map(|hash| KeyFacts {
+            id: "key_1".into(),
+            hash,
+            scopes: vec!["read".into()],
+            expires_at: None,
+            rate: None,
+        }),
     }
 }
 

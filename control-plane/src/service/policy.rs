@@ -82,8 +82,7 @@ impl Reader {
                 ("mode", _) => {}
                 ("default", _) => self.fault("default", "must be \"deny\" or \"authenticate\""),
                 ("limits", Value::Table(limits)) if limits.len() <= MAX_LIMITS => {
-                    policy.limits =
-                        limits.into_iter().filter_map(|(name, limit)| self.limit(name, limit)).collect();
+                    policy.limits = limits.into_iter().filter_map(|(name, limit)| self.limit(name, limit)).collect();
                 }
                 ("limits", _) => self.fault("limits", "must be written as [limits.NAME], 200 at most"),
                 ("routes", Value::Array(routes)) if routes.len() <= MAX_ROUTES => {

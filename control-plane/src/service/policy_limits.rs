@@ -121,7 +121,8 @@ impl Reader {
                         self.fault(&place, format!("{name:?} is no limit of this policy (there are: {known})"));
                     }
                     Some(Limit { by: By::User | By::Key, .. }) if route.auth == Auth::None => {
-                        let problem = "counts users or keys, but the route has auth = \"none\": limit by address or endpoint";
+                        let problem =
+                            "counts users or keys, but the route has auth = \"none\": limit by address or endpoint";
                         self.fault(&place, format!("{name:?} {problem}"));
                     }
                     Some(_) => {}

@@ -106,7 +106,8 @@ fn hash(key: &str) -> KeyHash {
 }
 
 fn holder(user: &str, key: &str) -> Identity {
-    let facts = KeyFacts { id: "k1".into(), hash: hash(key), scopes: vec!["read".into()], expires_at: None, rate: None };
+    let facts =
+        KeyFacts { id: "k1".into(), hash: hash(key), scopes: vec!["read".into()], expires_at: None, rate: None };
     Identity { key: Some(facts), ..identity(user) }
 }
 

@@ -36,7 +36,8 @@ impl Pace {
         let burst = u64::from(rate.burst.unwrap_or(rate.requests));
         let period = u64::from(rate.seconds).checked_mul(NANOS_PER_SECOND)?;
         // Rounded up: never more requests than are written.
-        let interval = period.checked_add(u64::from(rate.requests).checked_sub(1)?)?.checked_div(rate.requests.into())?;
+        let interval =
+            period.checked_add(u64::from(rate.requests).checked_sub(1)?)?.checked_div(rate.requests.into())?;
         let span = interval.checked_mul(burst)?;
         let fits = burst > 0 && interval > 0 && span <= MAX_SPAN_SECONDS.saturating_mul(NANOS_PER_SECOND);
         fits.then_some(Self { interval, span, rate })

@@ -77,7 +77,10 @@ impl<'a> Scene<'a> {
         let api_key = key.map_or(Field::Absent, |key| Field::One(key.as_bytes()));
         let request = RequestView { method: b"GET", path: path.as_bytes(), api_key, ..RequestView::default() };
         let text = |headers: &[(&'static str, Vec<u8>)]| {
-            headers.iter().map(|(name, value)| ((*name).to_owned(), String::from_utf8(value.clone()).unwrap())).collect()
+            headers
+                .iter()
+                .map(|(name, value)| ((*name).to_owned(), String::from_utf8(value.clone()).unwrap()))
+                .collect()
         };
         match self.vm.engine.decide(&request, Turn::First, self.vm.now, self.host) {
             Step::Done(Verdict::Refuse(reply)) => (reply.code.to_string(), text(&reply.headers)),
