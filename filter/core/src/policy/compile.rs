@@ -130,7 +130,7 @@ fn compile_limit(name: &str, wire: &WireLimit) -> Result<Limit, LimitFault> {
     }
     let pace = |rate| Pace::of(rate).ok_or(LimitFault::Rate);
     let rate = pace(wire.rate.or_else(|| wire.tiers.get("free").copied()).ok_or(LimitFault::NoRate)?)?;
-    let tiers = wire.tiers.iter().map(|(tier, rate)| Ok((tier.as_str().into(), pace(*rate)?)));
+    let tiers = wire.tiers.iter().map(|(tier, rate)| pace(*rate).map(|pace| (tier.as_str().into(), pace)));
     let tiers = tiers.collect::<Result<_, _>>()?;
     Ok(Limit { name: name.into(), by: wire.by, tells: Tells::of(&wire.headers), rate, tiers })
 }
