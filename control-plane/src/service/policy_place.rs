@@ -79,7 +79,7 @@ mod tests {
         let faults = policy::parse(text).unwrap_err();
         let places: Vec<(String, Option<Place>)> =
             faults.iter().map(|fault| (fault.place.clone(), locate(text, fault))).collect();
-        let expected = [("limits.a.tiers.pro", Some((3, 26))), ("limits.b.by", Some((4, 9)))];
+        let expected = [("limits.a.tiers.pro", Some((3, 25))), ("limits.b.by", Some((4, 9)))];
         assert_eq!(places, expected.map(|(place, at)| (place.to_owned(), at)));
         let broken = "default = \"deny\"\n[[routes]\n";
         let faults = policy::parse(broken).unwrap_err();

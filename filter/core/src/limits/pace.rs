@@ -91,11 +91,11 @@ impl Pace {
 }
 
 /// Whole seconds, rounded up.
-pub fn seconds(nanos: u64) -> u64 {
+pub(super) fn seconds(nanos: u64) -> u64 {
     nanos.div_ceil(NANOS_PER_SECOND)
 }
 
 /// Whole seconds up to this moment, rounded up.
-pub fn seconds_until(moment: Moment, now: Moment) -> u64 {
+pub(super) fn seconds_until(moment: Moment, now: Moment) -> u64 {
     seconds(moment.0.saturating_sub(now.0))
 }
