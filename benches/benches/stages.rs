@@ -1,7 +1,7 @@
 //! Each stage of a decision alone, and whole requests, natively: where the time goes inside the core. What Envoy adds
 //! around it is not in these figures.
 
-use std::hint::black_box;
+use std::{collections::BTreeMap, hint::black_box};
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use tollgate_benches::{Host, NOW, decide, engine, header_map, introduce};
@@ -12,11 +12,11 @@ use tollgate_core::{
     verify::{Alg, IssuerSet, NoNative, Source, verify},
 };
 use tollgate_protocol::{
-    Identity, KeyFacts, KeyHash, api_key,
+    Identity, KeyFacts, KeyHash, Rate, api_key,
     config::Limits,
     edge::Settings,
     issuer::{ClaimNames, Issuer, IssuerKind, MissingParty},
-    policy::{Fallback, Policy},
+    policy::{By, Fallback, Limit, LimitHeader, Policy, Route},
 };
 
 #[allow(dead_code)]
@@ -52,12 +52,17 @@ fn token(alg: Alg) -> String {
     String::from_utf8(forge::Signer::new(alg).token(&header, claims.as_bytes())).expect("ASCII")
 }
 
+/// Everything needs a credential; one path has a limit, whose bucket no measurement empties.
+fn policy() -> Policy {
+    let rate = Some(Rate { requests: u32::MAX, seconds: 1, burst: None });
+    let limit = Limit { by: By::User, rate, tiers: BTreeMap::new(), headers: LimitHeader::ALL.to_vec() };
+    let route = Route { path: "/limited/**".into(), limits: vec!["calls".into()], ..Route::default() };
+    let limits = BTreeMap::from([("calls".into(), limit)]);
+    Policy { fallback: Fallback::Authenticate, limits, routes: vec![route], ..Policy::default() }
+}
+
 fn settings() -> Settings {
-    Settings {
-        issuers: ALGORITHMS.into_iter().map(issuer).collect(),
-        policy: Policy { fallback: Fallback::Authenticate, routes: vec![], ..Policy::default() },
-        ..Settings::default()
-    }
+    Settings { issuers: ALGORITHMS.into_iter().map(issuer).collect(), policy: policy(), ..Settings::default() }
 }
 
 fn identity(key: Option<KeyHash>) -> Identity {
@@ -71,7 +76,13 @@ fn identity(key: Option<KeyHash>) -> Identity {
         subscription: Some("pro".into()),
         tokens_remaining: Some(10_000),
         tokens_not_before: None,
-        key: key.map(|hash| KeyFacts { id: "key_1".into(), hash, scopes: vec!["read".into()], expires_at: None }),
+        key: key.map(|hash| KeyFacts {
+            id: "key_1".into(),
+            hash,
+            scopes: vec!["read".into()],
+            expires_at: None,
+            rate: None,
+        }),
     }
 }
 
@@ -116,6 +127,9 @@ fn requests(c: &mut Criterion) {
     let hash = KeyHash(<sha2::Sha256 as sha2::Digest>::digest(key.as_bytes()).into());
     introduce(&mut engine, &map, &host, identity(Some(hash)));
     group.bench_function("known API key", |b| b.iter(|| passes(decide(&mut engine, black_box(&map), &host))));
+
+    let map = header_map("/limited/7", "x-api-key", &key);
+    group.bench_function("known API key, limited", |b| b.iter(|| passes(decide(&mut engine, black_box(&map), &host))));
 
     let map = header_map("/api/templates/7", "authorization", &format!("Bearer {}", token(Alg::Rs256)));
     introduce(&mut engine, &map, &host, identity(None));

@@ -36,6 +36,19 @@ impl World for Host {
     fn shared_set(&self, slot: &str, value: &[u8]) {
         self.0.borrow_mut().insert(slot.to_owned(), value.to_vec());
     }
+
+    fn shared_read(&self, slot: &str) -> Option<(Vec<u8>, u32)> {
+        self.shared_get(slot).map(|value| (value, 1))
+    }
+
+    fn shared_swap(&self, slot: &str, value: &[u8], _: u32) -> bool {
+        self.shared_set(slot, value);
+        true
+    }
+
+    fn client_address(&self) -> Option<Vec<u8>> {
+        None
+    }
 }
 
 /// A header map as Envoy hands it over: the headers of a browser's request, and one more.

@@ -4,7 +4,7 @@
 //! That dispatcher is left out because it panics on answers that it does not know (an answer to a call that was made
 //! for all who wait belongs to no single request), and because every callback costs. A request makes four here, five with
 //! an answer that has a body: two that decide, and one each for headers and body of the answer and for the end, which
-//! return at once unless the request has to be paid for. The host cannot be asked to call them for those alone.
+//! return at once unless the request is limited or has to be paid for. The host cannot be asked to call them for those alone.
 
 #![expect(unsafe_code, reason = "exported names are part of the ABI")]
 
@@ -49,7 +49,7 @@ extern "C" fn tollgate_on_request_headers(context: u32, _number: u32, _end_of_st
 
 #[unsafe(no_mangle)]
 extern "C" fn tollgate_on_response_headers(context: u32, _number: u32, _end_of_stream: u32) -> u32 {
-    with_vm(|vm| vm.answer_headers(context));
+    with_vm(|vm| vm.answer(context));
     0
 }
 

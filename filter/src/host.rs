@@ -188,6 +188,13 @@ pub(crate) fn set_filter_state(name: &str, value: &[u8]) {
     let _ = unsafe { proxy_set_property(name.as_ptr(), name.len(), value.as_ptr(), value.len()) };
 }
 
+/// Sets a header of the current answer, replacing all values it had.
+pub(crate) fn set_answer_header(name: &str, value: &[u8]) {
+    let kind = MapType::HttpResponseHeaders as u32;
+    // SAFETY: live slices. An answer that cannot be told about is as good without.
+    let _ = unsafe { proxy_replace_header_map_value(kind, name.as_ptr(), name.len(), value.as_ptr(), value.len()) };
+}
+
 /// A value that all VMs of this Envoy share, and its version for [`set_shared`].
 pub(crate) fn get_shared(key: &str) -> Option<(Vec<u8>, u32)> {
     let mut cas = 0;

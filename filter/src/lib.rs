@@ -14,6 +14,7 @@
     )
 )]
 
+mod answers;
 mod callbacks;
 mod crypto;
 mod host;

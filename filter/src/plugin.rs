@@ -17,6 +17,7 @@ use tollgate_protocol::{
 };
 
 use crate::{
+    answers::Answers,
     crypto,
     host::{self, BufferType, LogLevel, MapType},
     metering::Metering,
@@ -54,6 +55,7 @@ pub(crate) struct Plugin {
     follower: Follower,
     sync: Sync,
     waiting: Waiting,
+    answers: Answers,
     resolves: BTreeMap<u32, SubjectKey>,
     metering: Metering,
     lease_call: Option<u32>,
@@ -85,6 +87,7 @@ impl Plugin {
             follower: Follower::default(),
             sync: Sync::new(words.next()?),
             waiting: Waiting::default(),
+            answers: Answers::default(),
             resolves: BTreeMap::new(),
             metering: Metering::default(),
             lease_call: None,
@@ -104,6 +107,7 @@ impl Plugin {
         let leads =
             self.sync.tick(&mut self.engine, &self.world, &self.config.control_plane, self.follower.is_broken(), now);
         self.catch_up(now);
+        self.engine.tick(now, &self.world);
         for user in core::mem::take(&mut self.freed) {
             self.again_for_credits(&user, now);
         }
@@ -137,6 +141,14 @@ impl Plugin {
         }
     }
 
+    /// The headers of an answer are there: what counts in them is read, and what was kept for it is told.
+    pub(crate) fn answer(&mut self, context: u32) {
+        self.metering.headers(context);
+        for (name, value) in self.answers.take(context) {
+            host::set_answer_header(name, &value);
+        }
+    }
+
     /// A new request.
     pub(crate) fn request(&mut self, context: u32) -> Flow {
         self.turn(context, Turn::First, None, Now(host::now_ms()))
@@ -160,7 +172,7 @@ impl Plugin {
 
     fn again_for_credits(&mut self, user: &str, now: Now) {
         let waiters = self.waiting.for_credits(user);
-        self.again(waiters, Turn::Again, now);
+        self.again(waiters, Turn::Paying, now);
     }
 
     /// Sends what is to be sent about leases and use. `everybody`: also for whom nobody waits.
@@ -195,6 +207,7 @@ impl Plugin {
 
     /// A context is gone. Others are not let on here, in the middle of its end, but at the next tick.
     pub(crate) fn ended(&mut self, context: u32) {
+        let _ = self.answers.take(context);
         if let Some(charge) = self.metering.end(context) {
             let (tokens, user) = self.engine.wallet().settle(charge, host::now_ms());
             self.metrics.spent(tokens);
@@ -336,6 +349,7 @@ impl Plugin {
                 if let Some(charge) = charge {
                     self.metering.begin(context, charge);
                 }
+                self.answers.keep(context, plan.answer);
                 match plan.shadow {
                     Some(verdict) => self.metrics.watched(verdict.err()),
                     None => self.metrics.allowed(plan.method),

@@ -84,8 +84,8 @@ impl Vm {
     }
 
     /// The headers of an answer are there.
-    pub(crate) fn answer_headers(&mut self, context: u32) {
-        self.plugins.values_mut().for_each(|entry| entry.plugin.metering().headers(context));
+    pub(crate) fn answer(&mut self, context: u32) {
+        self.plugins.values_mut().for_each(|entry| entry.plugin.answer(context));
     }
 
     /// A piece of an answer's body is there.

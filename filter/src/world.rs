@@ -60,4 +60,17 @@ impl World for HostWorld {
         // A value that cannot be shared is asked for again by the other workers.
         let _ = host::set_shared(&self.slot(slot), value, 0);
     }
+
+    fn shared_read(&self, slot: &str) -> Option<(Vec<u8>, u32)> {
+        host::get_shared(&self.slot(slot))
+    }
+
+    fn shared_swap(&self, slot: &str, value: &[u8], version: u32) -> bool {
+        host::set_shared(&self.slot(slot), value, version)
+    }
+
+    fn client_address(&self) -> Option<Vec<u8>> {
+        // Envoy has counted the trusted hops already (`xff_num_trusted_hops`), so a client cannot choose it.
+        host::property(&["source", "address"])
+    }
 }

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::KeyHash;
+use crate::{KeyHash, Rate};
 
 /// Which kind of credential a request used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -76,4 +76,7 @@ pub struct KeyFacts {
     /// Unix seconds from which on the key is refused as expired.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<u64>,
+    /// How often the key may be used, on all routes together; absent: as often as the routes allow.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rate: Option<Rate>,
 }

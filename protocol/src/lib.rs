@@ -18,10 +18,12 @@ pub mod identity;
 pub mod issuer;
 pub mod policy;
 pub mod problem;
+pub mod rate;
 pub mod revocation;
 
 pub use api_key::KeyHash;
 pub use code::Code;
 pub use cursor::Cursor;
 pub use identity::{Identity, KeyFacts, Method};
+pub use rate::Rate;
 pub use revocation::{Revocation, Revoked};

@@ -3,9 +3,11 @@
 //! What a filter does not know it must not leave out: a member that is new to it may be the one that forbids. So unknown
 //! members make the whole policy unusable for it.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
-use crate::Method;
+use crate::{Method, Rate};
 
 /// All rules. The default value denies everything.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -17,6 +19,9 @@ pub struct Policy {
     /// Whether that is enforced, and the refusal of paths that can be read in two ways.
     #[serde(default, skip_serializing_if = "Mode::is_enforced")]
     pub mode: Mode,
+    /// Limits by their names: routes say which of them hold there.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub limits: BTreeMap<String, Limit>,
     /// The routes; the most specific one that matches decides.
     #[serde(default)]
     pub routes: Vec<Route>,
@@ -31,6 +36,88 @@ pub enum Fallback {
     Deny,
     /// Any accepted credential.
     Authenticate,
+}
+
+/// How often somebody may come. Counted over all routes that name it, and exactly over all workers of one Envoy.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Limit {
+    /// Who has a count of their own.
+    pub by: By,
+    /// How often whoever has no tier of their own may come.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rate: Option<Rate>,
+    /// How often users of a subscription may come. Without [`Self::rate`], whoever has none of these has the one of
+    /// `free`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub tiers: BTreeMap<String, Rate>,
+    /// What answers tell about it; absent: everything.
+    #[serde(default = "all_headers", skip_serializing_if = "is_all_headers")]
+    pub headers: Vec<LimitHeader>,
+}
+
+fn all_headers() -> Vec<LimitHeader> {
+    LimitHeader::ALL.to_vec()
+}
+
+fn is_all_headers(headers: &[LimitHeader]) -> bool {
+    headers == LimitHeader::ALL
+}
+
+/// Headers of answers that tell about a limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LimitHeader {
+    /// `RateLimit-Policy` and `RateLimit` (draft-ietf-httpapi-ratelimit-headers-10).
+    Ratelimit,
+    /// `X-RateLimit-Limit`, `-Remaining` and `-Reset` (seconds from now), as many clients know them.
+    XRatelimit,
+    /// `Retry-After` of a refusal (RFC 9110 section 10.2.3).
+    RetryAfter,
+}
+
+impl LimitHeader {
+    /// Every kind.
+    pub const ALL: &'static [Self] = &[Self::Ratelimit, Self::XRatelimit, Self::RetryAfter];
+
+    /// The word in policies.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Ratelimit => "ratelimit",
+            Self::XRatelimit => "x-ratelimit",
+            Self::RetryAfter => "retry-after",
+        }
+    }
+}
+
+/// Who has a count of their own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum By {
+    /// Each user, whatever the credential.
+    User,
+    /// Each API key; whoever comes with another credential is counted as a user.
+    Key,
+    /// Each client address, as Envoy counts trusted hops; of IPv6 each /64. Counted before the credential is looked at,
+    /// so refused ones count.
+    Address,
+    /// Each route: all its requests together.
+    Endpoint,
+}
+
+impl By {
+    /// Every kind.
+    pub const ALL: &'static [Self] = &[Self::User, Self::Key, Self::Address, Self::Endpoint];
+
+    /// The word in policies.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::User => "user",
+            Self::Key => "key",
+            Self::Address => "address",
+            Self::Endpoint => "endpoint",
+        }
+    }
 }
 
 /// Whether a verdict is carried out.
@@ -97,6 +184,9 @@ pub struct Route {
     /// The `{name}` of the path that must be the caller's own user id; administrators are exempt.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub owner: Option<String>,
+    /// Names of limits that hold here, all of them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub limits: Vec<String>,
     /// Whether the verdict is carried out.
     #[serde(default, skip_serializing_if = "Mode::is_enforced")]
     pub mode: Mode,

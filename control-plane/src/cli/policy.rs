@@ -85,7 +85,7 @@ pub(super) fn asks(route: &Route) -> String {
     let mut parts = vec![match route.auth {
         Auth::Required => "needs a credential".to_owned(),
         Auth::Optional => "takes a credential, and passes without one".to_owned(),
-        Auth::None => return "open: credentials are not looked at".to_owned(),
+        Auth::None => "open: credentials are not looked at".to_owned(),
     }];
     let list = |words: &[String]| words.join(" or ");
     if !route.accept.is_empty() {
@@ -123,6 +123,9 @@ pub(super) fn asks(route: &Route) -> String {
     }
     if route.mode == Mode::Shadow {
         parts.push("only watched: everything passes, and x-auth-shadow says the verdict".to_owned());
+    }
+    if !route.limits.is_empty() {
+        parts.push(format!("limits {}", route.limits.join(" and ")));
     }
     if let Some(audience) = &route.assertion {
         parts.push(format!("the backend gets an assertion for '{audience}'"));

@@ -16,6 +16,13 @@ pub struct Rate {
 #[error("must be a rate such as 60/min or 600/min burst 100 (s, min, h, day)")]
 pub struct RateFault;
 
+impl Rate {
+    /// The same as the edge reads it.
+    pub const fn wire(self) -> tollgate_protocol::Rate {
+        tollgate_protocol::Rate { requests: self.requests, seconds: self.seconds, burst: self.burst }
+    }
+}
+
 const UNITS: [(&str, u32); 4] = [("s", 1), ("min", 60), ("h", 3_600), ("day", 86_400)];
 
 impl core::str::FromStr for Rate {

@@ -14,6 +14,8 @@ use crate::domain::{Role, Scope, Subscription};
 
 /// Audience of routes that say `assertion = true`, Tollgate's own API among them.
 pub const OWN_AUDIENCE: &str = "tollgate";
+/// Most limits of one policy.
+const MAX_LIMITS: usize = 200;
 /// Most routes of one policy.
 const MAX_ROUTES: usize = 2000;
 
@@ -80,15 +82,20 @@ impl Reader {
                 ("default", Value::String(word)) if word == "authenticate" => policy.fallback = Fallback::Authenticate,
                 ("mode", _) => {}
                 ("default", _) => self.fault("default", "must be \"deny\" or \"authenticate\""),
+                ("limits", Value::Table(limits)) if limits.len() <= MAX_LIMITS => {
+                    policy.limits = limits.into_iter().filter_map(|(name, limit)| self.limit(name, limit)).collect();
+                }
+                ("limits", _) => self.fault("limits", "must be written as [limits.NAME], 200 at most"),
                 ("routes", Value::Array(routes)) if routes.len() <= MAX_ROUTES => {
                     policy.routes =
                         routes.into_iter().enumerate().map(|(at, route)| self.route(at, route, policy.mode)).collect();
                 }
                 ("routes", _) => self.fault("routes", "must be written as [[routes]], 2000 at most"),
-                _ => self.fault(&key, "unknown key (known: default, mode, routes)"),
+                _ => self.fault(&key, "unknown key (known: default, mode, limits, routes)"),
             }
         }
         self.twice(&policy.routes);
+        self.limits_of(&policy);
         policy
     }
 
@@ -136,6 +143,7 @@ impl Reader {
                 }
                 "host" => route.host = self.text(&at, value),
                 "owner" => route.owner = self.text(&at, value),
+                "limits" => route.limits = self.words(&at, value, "must be the name of a limit", |_| true),
                 "mode" => route.mode = self.mode(&at, &value),
                 "session_cookie" => route.session_cookie = self.truth(&at, &value),
                 "forward_credential" => route.forward_credential = self.truth(&at, &value),
@@ -300,7 +308,7 @@ impl Reader {
     }
 }
 
-const KNOWN: &str = "unknown key (known: path, host, methods, auth, accept, roles, scopes, subscriptions, owner, \
+const KNOWN: &str = "unknown key (known: path, host, methods, auth, accept, roles, scopes, subscriptions, owner, limits, \
                      mode, assertion, cost, forward_credential, session_cookie)";
 const PATH: &str = "must be a path such as /a/b or /a/{name}/c, or a prefix such as /a/**, in normal form, not encoded; \
                     a name has a-z, 0-9 and _, and stands there once";
@@ -323,6 +331,9 @@ fn shown(value: &Value) -> String {
         other => format!("a value of type {}", other.type_str()),
     }
 }
+
+#[path = "policy_limits.rs"]
+mod limits;
 
 #[cfg(test)]
 #[path = "policy_tests.rs"]

@@ -25,6 +25,9 @@ pub fn locate(text: &str, fault: &PolicyFault) -> Option<Place> {
 
 /// The beginning of `routes[3] (/a/b).scopes` or of a key at the top.
 fn offset(table: &Spanned<DeTable<'_>>, place: &str) -> Option<usize> {
+    if let Some(path) = place.strip_prefix("limits.") {
+        return in_limits(table.as_ref(), path);
+    }
     let Some(rest) = place.strip_prefix("routes[") else {
         return key(table.as_ref(), place);
     };
@@ -35,6 +38,19 @@ fn offset(table: &Spanned<DeTable<'_>>, place: &str) -> Option<usize> {
     let name = rest.rsplit_once(").").map(|(_, name)| name);
     let in_route = name.and_then(|name| key(route.as_ref().as_table()?, name));
     Some(in_route.unwrap_or(route.span().start))
+}
+
+/// `calls.tiers.pro`: the innermost part of it that is there.
+fn in_limits(table: &DeTable<'_>, path: &str) -> Option<usize> {
+    let mut found = key(table, "limits")?;
+    let mut inner = table.get("limits")?.as_ref().as_table();
+    for name in path.split('.') {
+        let Some(here) = inner else { break };
+        let Some(at) = key(here, name) else { break };
+        found = at;
+        inner = here.get(name).and_then(|value| value.as_ref().as_table());
+    }
+    Some(found)
 }
 
 fn key(table: &DeTable<'_>, name: &str) -> Option<usize> {
@@ -58,6 +74,12 @@ mod tests {
             ("routes[1] (no path).path", Some((6, 1))),
             ("routes[1] (no path).methods", Some((7, 1))),
         ];
+        assert_eq!(places, expected.map(|(place, at)| (place.to_owned(), at)));
+        let text = "[limits.a]\nby = \"user\"\ntiers = { free = \"1/s\", pro = \"1\" }\n[limits.b]\nrate = \"1/s\"\n";
+        let faults = policy::parse(text).unwrap_err();
+        let places: Vec<(String, Option<Place>)> =
+            faults.iter().map(|fault| (fault.place.clone(), locate(text, fault))).collect();
+        let expected = [("limits.a.tiers.pro", Some((3, 25))), ("limits.b.by", Some((4, 9)))];
         assert_eq!(places, expected.map(|(place, at)| (place.to_owned(), at)));
         let broken = "default = \"deny\"\n[[routes]\n";
         let faults = policy::parse(broken).unwrap_err();

@@ -193,6 +193,7 @@ pub(super) fn identity(user: User, key: Option<ApiKey>) -> Identity {
             hash: key.hash,
             scopes: key.scopes.iter().map(|scope| scope.as_str().to_owned()).collect(),
             expires_at: key.expires_at.map(crate::domain::Timestamp::unix_seconds),
+            rate: key.rate.map(crate::domain::Rate::wire),
         }),
     }
 }

@@ -25,6 +25,7 @@ pub mod credits;
 pub mod decide;
 pub mod engine;
 pub mod extract;
+pub mod limits;
 pub mod policy;
 pub mod request;
 pub mod respond;

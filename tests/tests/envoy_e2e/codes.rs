@@ -14,10 +14,10 @@ use tollgate_tests::{
     stack::{ISSUER, Options, Stack, new_key},
 };
 
-/// What nothing can produce yet: credits and limits come later.
-const LATER: [Code; 2] = [Code::TokensExhausted, Code::RateLimited];
+/// What nothing can produce yet: credits come later.
+const LATER: [Code; 1] = [Code::TokensExhausted];
 /// What needs a stack of its own.
-const ELSEWHERE: [Code; 3] = [Code::TokenWrongAudience, Code::NotReady, Code::IdentityUnavailable];
+const ELSEWHERE: [Code; 4] = [Code::TokenWrongAudience, Code::RateLimited, Code::NotReady, Code::IdentityUnavailable];
 
 /// Checks one refusal from every side.
 async fn check(stack: &Stack, what: &str, answer: &Answer, code: Code) {

@@ -8,6 +8,7 @@ mod credits;
 mod crowd;
 mod dev_mode;
 mod hostile;
+mod limits;
 mod memory;
 mod other_programs;
 mod outages;

@@ -58,6 +58,19 @@ impl World for Alone {
     }
 
     fn shared_set(&self, _: &str, _: &[u8]) {}
+
+    fn shared_read(&self, _: &str) -> Option<(Vec<u8>, u32)> {
+        None
+    }
+
+    /// Every bucket is full: how often somebody has come only an Envoy knows.
+    fn shared_swap(&self, _: &str, _: &[u8], _: u32) -> bool {
+        true
+    }
+
+    fn client_address(&self) -> Option<Vec<u8>> {
+        None
+    }
 }
 
 /// An engine that knows what an Envoy would.

@@ -2,6 +2,7 @@
 //! what lies there is encrypted and authenticated (XChaCha20-Poly1305, draft-irtf-cfrg-xchacha) under a key derived
 //! from the edge secret, bound to its slot. This module must not know what it seals.
 
+use ahash::RandomState;
 use chacha20poly1305::{
     KeyInit as _, XChaCha20Poly1305, XNonce,
     aead::{Aead as _, Payload},
@@ -32,6 +33,11 @@ pub mod slot {
         format!("tollgate.2.revoked.{page}")
     }
 
+    /// The slot of a set of buckets of limits.
+    pub fn limit(set: u64) -> String {
+        format!("tollgate.2.limit.{set}")
+    }
+
     /// The slot in which the identity of a subject may lie.
     pub fn identity(subject: &[u8; 32]) -> String {
         let [a, b, ..] = *subject;
@@ -43,6 +49,7 @@ pub mod slot {
 pub struct Sealer {
     cipher: XChaCha20Poly1305,
     name: [u8; 8],
+    shared_seed: [u8; 32],
     nonce_prefix: [u8; 16],
     sealed: u64,
 }
@@ -62,12 +69,21 @@ impl Sealer {
         let derive = |label: &[u8; 8]| Sha256::new().chain_update(label).chain_update(edge_secret).finalize();
         let key = Zeroizing::new(<[u8; 32]>::from(derive(b"seal.001")));
         let [a, b, c, d, e, f, g, h, ..] = <[u8; 32]>::from(derive(b"name.001"));
-        Self { cipher: XChaCha20Poly1305::new(&(*key).into()), name: [a, b, c, d, e, f, g, h], nonce_prefix, sealed: 0 }
+        let shared_seed = derive(b"hash.001").into();
+        let (cipher, name) = (XChaCha20Poly1305::new(&(*key).into()), [a, b, c, d, e, f, g, h]);
+        Self { cipher, name, shared_seed, nonce_prefix, sealed: 0 }
     }
 
     /// A name that keeps the slots of two control planes apart in one proxy. It does not tell the secret.
     pub fn namespace(&self, cluster: &str) -> String {
         format!("{cluster}.{:016x}", u64::from_be_bytes(self.name))
+    }
+
+    /// Keyed hashing that is the same in all workers, for names of what they share.
+    pub fn shared_hasher(&self) -> RandomState {
+        let (words, _) = self.shared_seed.as_chunks::<8>();
+        let word = |at: usize| words.get(at).map_or(0, |word| u64::from_le_bytes(*word));
+        RandomState::with_seeds(word(0), word(1), word(2), word(3))
     }
 
     /// Seals a value for a slot. `None` only if the cipher refuses, which it does above 256 GB.

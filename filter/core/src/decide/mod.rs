@@ -141,7 +141,7 @@ mod tests {
 
     fn key(expires_at: Option<u64>) -> Option<tollgate_protocol::KeyFacts> {
         let hash = tollgate_protocol::KeyHash([0; 32]);
-        Some(tollgate_protocol::KeyFacts { id: "k".into(), hash, scopes: vec![], expires_at })
+        Some(tollgate_protocol::KeyFacts { id: "k".into(), hash, scopes: vec![], expires_at, rate: None })
     }
 
     #[test]

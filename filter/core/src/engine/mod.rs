@@ -1,8 +1,10 @@
 //! The road of a request through the stages, and what is remembered beside it. It calls the stages in their order and
 //! owns no rule of its own; it must not know a host, and time comes in with each call.
 
+mod counting;
 mod feed;
 mod known;
+mod paying;
 mod step;
 mod subject;
 
@@ -22,9 +24,10 @@ use tollgate_protocol::{
 
 use crate::{
     cache::{Bounded, Mark, RevokedSet, Sealer},
-    credits::{Charge, Reserved, Wallet},
-    decide::{self, Caller, Permit},
+    credits::Wallet,
+    decide::{self, Caller},
     extract::{Credential, extract},
+    limits::{Exceeded, Limiter, Standing, told},
     policy::{self, Rule},
     request::RequestView,
     respond::{HeaderPlan, Reply, Verdict},
@@ -38,6 +41,12 @@ pub trait World: NativeVerifier {
     fn shared_get(&self, slot: &str) -> Option<Vec<u8>>;
     /// Writes a slot that all workers of this Envoy share.
     fn shared_set(&self, slot: &str, value: &[u8]);
+    /// Reads such a slot with its version for [`Self::shared_swap`].
+    fn shared_read(&self, slot: &str) -> Option<(Vec<u8>, u32)>;
+    /// Writes such a slot if it still has this version, or if there is none. `false`: it is as it was.
+    fn shared_swap(&self, slot: &str, value: &[u8], version: u32) -> bool;
+    /// The address of the client of the request that is being decided, with or without a port, as the host counts trusted hops.
+    fn client_address(&self) -> Option<Vec<u8>>;
 }
 
 /// What the host's randomness gives a VM at its start.
@@ -63,6 +72,9 @@ pub struct Engine {
     revoked: RevokedSet,
     wallet: Wallet,
     sealer: Sealer,
+    limiter: Limiter,
+    /// How the request that is being decided stands under limits.
+    counted: Vec<Standing>,
     limits: Limits,
     realm: String,
     max_stale_ms: u64,
@@ -98,6 +110,7 @@ fn marks(claims: &VerifiedClaims) -> Vec<Mark> {
 /// Why a request is not decided yet, or is refused.
 enum Stop {
     Refuse(Code),
+    Limited(Exceeded),
     Wait(Wait),
 }
 
@@ -112,11 +125,6 @@ struct Crossing<'a> {
     turn: Turn<'a>,
     now: Now,
     world: &'a dyn World,
-}
-
-/// The name of this VM's life for leases and reports.
-fn node(nonce: &[u8; 16]) -> String {
-    nonce.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 impl From<Code> for Stop {
@@ -137,13 +145,16 @@ impl Engine {
     pub fn new(config: &PluginConfig, seeds: Seeds) -> Self {
         let [a, b, c, d] = seeds.hash;
         let hasher = RandomState::with_seeds(a, b, c, d);
+        let sealer = Sealer::new(&config.control_plane.edge_secret, seeds.nonce);
         Self {
             settings: None,
             tokens: Bounded::new(config.cache.tokens, config.cache.token_bytes, hasher.clone()),
             people: known::People::new(&config.cache, &hasher),
             revoked: RevokedSet::new(&hasher),
-            wallet: Wallet::new(node(&seeds.nonce), config.credits, &hasher),
-            sealer: Sealer::new(&config.control_plane.edge_secret, seeds.nonce),
+            limiter: Limiter::new(sealer.shared_hasher(), hasher.clone()),
+            counted: Vec::new(),
+            wallet: Wallet::new(paying::node(&seeds.nonce), config.credits, &hasher),
+            sealer,
             limits: config.limits,
             realm: config.realm.clone(),
             max_stale_ms: u64::from(config.max_stale_seconds).saturating_mul(1000),
@@ -161,9 +172,17 @@ impl Engine {
 
     /// Decides a request, or says what it has to wait for.
     pub fn decide(&mut self, request: &RequestView<'_>, turn: Turn<'_>, now: Now, world: &dyn World) -> Step {
+        self.counted.clear();
         match self.road(request, turn, now, world) {
-            Ok(plan) => Step::Done(Verdict::Forward(plan)),
+            Ok(mut plan) => {
+                // What is only watched goes back as it came, too.
+                if plan.shadow.is_none() {
+                    plan.answer = told(&self.counted);
+                }
+                Step::Done(Verdict::Forward(plan))
+            }
             Err(Stop::Refuse(code)) => Step::Done(self.refused(request, code)),
+            Err(Stop::Limited(exceeded)) => Step::Done(self.limited(request, &exceeded)),
             // It has waited long enough, for whatever.
             Err(Stop::Wait(_)) if matches!(turn, Turn::Unpaid) => {
                 Step::Done(self.refused(request, Code::IdentityUnavailable))
@@ -175,11 +194,23 @@ impl Engine {
     /// What becomes of a request that is refused, also one that has waited in vain: on a route that is only watched it
     /// passes.
     pub fn refused(&self, request: &RequestView<'_>, code: Code) -> Verdict {
-        let policy = self.settings.as_ref().map(|settings| &settings.policy);
-        match policy.map(|policy| policy.mode(request.method, request.authority, request.path)) {
-            Some(Mode::Shadow) => Verdict::Forward(HeaderPlan::refused_in_shadow(code, request)),
-            Some(Mode::Enforce) | None => Verdict::Refuse(self.refusal(request, code)),
+        if self.only_watches(request) {
+            return Verdict::Forward(HeaderPlan::refused_in_shadow(code, request));
         }
+        Verdict::Refuse(self.refusal(request, code))
+    }
+
+    fn limited(&self, request: &RequestView<'_>, exceeded: &Exceeded) -> Verdict {
+        if self.only_watches(request) {
+            return Verdict::Forward(HeaderPlan::refused_in_shadow(Code::RateLimited, request));
+        }
+        Verdict::Refuse(Reply::limited(exceeded, &self.realm, request.request_id))
+    }
+
+    fn only_watches(&self, request: &RequestView<'_>) -> bool {
+        let policy = self.settings.as_ref().map(|settings| &settings.policy);
+        let mode = policy.map(|policy| policy.mode(request.method, request.authority, request.path));
+        mode == Some(Mode::Shadow)
     }
 
     /// The answer to a request that is refused without being looked at.
@@ -203,17 +234,36 @@ impl Engine {
         let path = policy::unambiguous(request.path).map_err(|_| Code::AmbiguousPath)?;
         let met = settings.policy.rule(request.method, request.authority, path).ok_or(Code::RouteDenied)?;
         let rule = met.rule;
+        let at = Crossing { settings: &settings, rule, owner: met.owner, request, turn, now, world };
+        self.count_address(at)?;
         if rule.auth == Auth::None {
-            return Ok(HeaderPlan::anonymous(rule, request));
+            return self.anonymous(at);
         }
         let found = extract(request, rule.session_cookie).map_err(|fault| fault.code())?;
-        let at = Crossing { settings: &settings, rule, owner: met.owner, request, turn, now, world };
         match found {
-            None if rule.auth == Auth::Optional => Ok(HeaderPlan::anonymous(rule, request)),
+            None if rule.auth == Auth::Optional => self.anonymous(at),
             None => Err(Stop::Refuse(Code::MissingCredential)),
             Some(Credential::ApiKey(key)) => self.by_key(key, at),
             Some(Credential::Token(token, source)) => self.by_token(token, source, at),
         }
+    }
+
+    /// The last step of a request without an identity.
+    fn anonymous(&mut self, at: Crossing<'_>) -> Result<HeaderPlan, Stop> {
+        self.count_caller(None, at)?;
+        Ok(HeaderPlan::anonymous(at.rule, at.request))
+    }
+
+    /// The last step of all others: decides about a caller, counts, sets aside what the request may cost, and plans what the
+    /// backend gets.
+    fn permit(&mut self, caller: Caller<'_>, at: Crossing<'_>) -> Result<HeaderPlan, Stop> {
+        let permit = decide::decide(caller, at.rule, at.owner, at.now.seconds())?;
+        self.count_caller(Some(permit.caller()), at)?;
+        let charge = self.pay(permit.caller(), at)?;
+        let signer = at.settings.assertion.as_ref();
+        let mut plan = HeaderPlan::permitted(&permit, at.rule, signer, at.request, at.now.seconds());
+        plan.charge = charge;
+        Ok(plan)
     }
 
     fn by_key(&mut self, key: &[u8], at: Crossing<'_>) -> Result<HeaderPlan, Stop> {
@@ -226,36 +276,8 @@ impl Engine {
         let hash = subject::key_hash(key);
         let known = self.identify(SubjectKey::of_key(&hash), || ResolveRequest::ApiKey { hash }, at)?;
         let (identity, scopes) = (&known.identity, &known.scopes);
-        let caller =
-            Caller { method: Method::ApiKey, identity, scopes, session_id: None, issued_at: None, actor: None };
-        self.permit(caller, at)
-    }
-
-    /// The last step: decides about a caller, sets aside what the request may cost, and plans what the backend gets.
-    fn permit(&mut self, caller: Caller<'_>, at: Crossing<'_>) -> Result<HeaderPlan, Stop> {
-        let permit = decide::decide(caller, at.rule, at.owner, at.now.seconds())?;
-        let charge = self.pay(&permit, at)?;
-        let signer = at.settings.assertion.as_ref();
-        let mut plan = HeaderPlan::permitted(&permit, at.rule, signer, at.request, at.now.seconds());
-        plan.charge = charge;
-        Ok(plan)
-    }
-
-    fn pay(&mut self, permit: &Permit<'_>, at: Crossing<'_>) -> Result<Option<Box<Charge>>, Stop> {
-        let identity = permit.caller().identity;
-        let (user, key) = (identity.user_id.as_str(), identity.key.as_ref().map(|key| key.id.as_str()));
-        let mut charge = None;
-        // Where the verdict is only watched, nobody pays: the request passes as it would without this filter.
-        if let (Some(cost), Mode::Enforce) = (&at.rule.cost, at.rule.mode) {
-            match self.wallet.reserve(user, key, cost, matches!(at.turn, Turn::Unpaid), at.now.0) {
-                Reserved::Held(held) => charge = Some(held),
-                Reserved::Wait(user) => return Err(Stop::Wait(Wait { until: Until::Credits(user), call: None })),
-                Reserved::Exhausted => return Err(Stop::Refuse(Code::TokensExhausted)),
-                Reserved::Unavailable => return Err(Stop::Refuse(Code::IdentityUnavailable)),
-            }
-        }
-        self.wallet.count(user, key, at.now.0);
-        Ok(charge)
+        let method = Method::ApiKey;
+        self.permit(Caller { method, identity, scopes, session_id: None, issued_at: None, actor: None }, at)
     }
 
     fn by_token(&mut self, token: &[u8], source: Source, at: Crossing<'_>) -> Result<HeaderPlan, Stop> {
@@ -362,11 +384,6 @@ impl Engine {
     /// Calls to make beside the requests: nobody waits for them.
     pub fn take_beside(&mut self) -> Vec<Call> {
         core::mem::take(&mut self.beside)
-    }
-
-    /// What this VM holds of users' balances.
-    pub fn wallet(&mut self) -> &mut Wallet {
-        &mut self.wallet
     }
 
     /// Numbers of cached tokens and identities, for gauges.

@@ -67,6 +67,8 @@ pub enum Turn<'a> {
     Again,
     /// Again, with the answer it has waited for.
     Answered(&'a Answered),
+    /// Again, with news about tokens it has waited for. It was counted under its limits before it did.
+    Paying,
     /// The last: waiting is over, it has to be decided with what is there.
     Last,
     /// The last, too: it has waited for tokens in vain. Who it is is known.

@@ -15,6 +15,7 @@ use crate::{base64url, request::Field, verify::HashName};
 
 mod caches;
 mod credits;
+mod limits;
 mod revoked;
 mod waits;
 
@@ -37,6 +38,16 @@ impl World for Shared {
     }
     fn shared_set(&self, slot: &str, value: &[u8]) {
         self.0.borrow_mut().insert(slot.to_owned(), value.to_vec());
+    }
+    fn shared_read(&self, slot: &str) -> Option<(Vec<u8>, u32)> {
+        self.shared_get(slot).map(|value| (value, 1))
+    }
+    fn shared_swap(&self, slot: &str, value: &[u8], _: u32) -> bool {
+        self.shared_set(slot, value);
+        true
+    }
+    fn client_address(&self) -> Option<Vec<u8>> {
+        None
     }
 }
 
@@ -99,7 +110,8 @@ fn hash(key: &str) -> KeyHash {
 }
 
 fn holder(user: &str, key: &str) -> Identity {
-    let facts = KeyFacts { id: "k1".into(), hash: hash(key), scopes: vec!["read".into()], expires_at: None };
+    let facts =
+        KeyFacts { id: "k1".into(), hash: hash(key), scopes: vec!["read".into()], expires_at: None, rate: None };
     Identity { key: Some(facts), ..identity(user) }
 }
 

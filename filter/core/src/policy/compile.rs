@@ -1,13 +1,14 @@
 //! Wire policy to compiled policy. All faults are collected; a faulty policy is refused as a whole.
 
-use std::rc::Rc;
+use std::{collections::BTreeMap, rc::Rc};
 
-use tollgate_protocol::policy::{Auth, Fallback, Policy, Route as Wire};
+use tollgate_protocol::policy::{Auth, By, Fallback, Limit as WireLimit, Policy, Route as Wire};
 
 use super::{
     Accepted, CompiledPolicy, Rule, path,
     tree::{Host, Leaf, Node, Segment},
 };
+use crate::limits::{Limit, Limits, Pace, Tells};
 
 /// What is wrong with one route.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -36,34 +37,79 @@ pub enum RouteFault {
     /// An HTTP method that is not an upper-case token.
     #[error("an HTTP method is not an upper-case word")]
     HttpMethod,
+    /// A limit that is not there, or is named twice.
+    #[error("a limit is not there, or is named twice")]
+    Limit,
+    /// A limit of users or keys on a route that looks at no credential.
+    #[error("a limit counts users or keys, but the route looks at no credential")]
+    LimitOfNobody,
     /// Same pattern and host as an earlier route, and a method of it.
     #[error("an earlier route has the same path, host and method")]
     Duplicate,
 }
 
-/// One faulty route.
+/// What is wrong with one limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum LimitFault {
+    /// Its name is no plain word.
+    #[error("the name has other characters than small letters, digits, '-' and '_'")]
+    Name,
+    /// No rate, or tiers that leave somebody without one.
+    #[error("there is neither a rate nor a tier \"free\" for whoever has no other")]
+    NoRate,
+    /// A rate with a 0 in it, or a bucket that takes longer than a year to fill.
+    #[error("a rate is 0, or its burst takes longer than a year to come back")]
+    Rate,
+    /// Tiers where nobody has a subscription.
+    #[error("addresses and endpoints have no tiers")]
+    Tiers,
+}
+
+/// One faulty route or limit.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("route {index} ({path}): {fault}")]
-pub struct PolicyFault {
-    /// Place in the list, from 0.
-    pub index: usize,
-    /// Its path as written.
-    pub path: String,
-    /// What is wrong.
-    pub fault: RouteFault,
+pub enum PolicyFault {
+    /// A route.
+    #[error("route {index} ({path}): {fault}")]
+    Route {
+        /// Place in the list, from 0.
+        index: usize,
+        /// Its path as written.
+        path: String,
+        /// What is wrong.
+        fault: RouteFault,
+    },
+    /// A limit.
+    #[error("limit {name}: {fault}")]
+    Limit {
+        /// Its name.
+        name: String,
+        /// What is wrong.
+        fault: LimitFault,
+    },
 }
 
 impl CompiledPolicy {
     /// Compiles a policy.
     ///
     /// # Errors
-    /// All faults of all routes.
+    /// All faults of all limits and routes.
     pub fn compile(wire: &Policy) -> Result<Self, Vec<PolicyFault>> {
         let mut root = Node::default();
         let mut faults = Vec::new();
+        let mut limits = BTreeMap::new();
+        for (name, limit) in &wire.limits {
+            match compile_limit(name, limit) {
+                Ok(limit) => drop(limits.insert(name.as_str(), Some(Rc::new(limit)))),
+                Err(fault) => {
+                    // It is there: routes that name it are not faulty for it.
+                    limits.insert(name, None);
+                    faults.push(PolicyFault::Limit { name: name.clone(), fault });
+                }
+            }
+        }
         for (index, route) in wire.routes.iter().enumerate() {
-            if let Err(fault) = compile_route(route, &mut root) {
-                faults.push(PolicyFault { index, path: route.path.clone(), fault });
+            if let Err(fault) = compile_route(route, &limits, &mut root) {
+                faults.push(PolicyFault::Route { index, path: route.path.clone(), fault });
             }
         }
         if !faults.is_empty() {
@@ -77,7 +123,41 @@ impl CompiledPolicy {
     }
 }
 
-fn compile_route(wire: &Wire, root: &mut Node) -> Result<(), RouteFault> {
+fn compile_limit(name: &str, wire: &WireLimit) -> Result<Limit, LimitFault> {
+    let fine = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'_';
+    if !(1..=64).contains(&name.len()) || !name.bytes().all(fine) {
+        return Err(LimitFault::Name);
+    }
+    if matches!(wire.by, By::Address | By::Endpoint) && !wire.tiers.is_empty() {
+        return Err(LimitFault::Tiers);
+    }
+    let pace = |rate| Pace::of(rate).ok_or(LimitFault::Rate);
+    let rate = pace(wire.rate.or_else(|| wire.tiers.get("free").copied()).ok_or(LimitFault::NoRate)?)?;
+    let tiers = wire.tiers.iter().map(|(tier, rate)| pace(*rate).map(|pace| (tier.as_str().into(), pace)));
+    let tiers = tiers.collect::<Result<_, _>>()?;
+    Ok(Limit { name: name.into(), by: wire.by, tells: Tells::of(&wire.headers), rate, tiers })
+}
+
+/// Compiled limits by name; `None` for a faulty one.
+type Known<'w> = BTreeMap<&'w str, Option<Rc<Limit>>>;
+
+/// The limits of a route: those of addresses, and the others.
+fn limits(wire: &Wire, known: &Known<'_>) -> Result<(Limits, Limits), RouteFault> {
+    let (mut addresses, mut others) = (Vec::new(), Vec::new());
+    for (at, name) in wire.limits.iter().enumerate() {
+        let is_twice = wire.limits.iter().take(at).any(|earlier| earlier == name);
+        let Some(limit) = known.get(name.as_str()).filter(|_| !is_twice) else { return Err(RouteFault::Limit) };
+        let Some(limit) = limit else { continue };
+        match limit.by {
+            By::Address => addresses.push(Rc::clone(limit)),
+            By::User | By::Key if wire.auth == Auth::None => return Err(RouteFault::LimitOfNobody),
+            By::User | By::Key | By::Endpoint => others.push(Rc::clone(limit)),
+        }
+    }
+    Ok((addresses.into(), others.into()))
+}
+
+fn compile_route(wire: &Wire, known: &Known<'_>, root: &mut Node) -> Result<(), RouteFault> {
     let (path, names, is_prefix) = pattern(&wire.path)?;
     let host = host(wire.host.as_deref())?;
     if wire.methods.iter().any(|m| m.is_empty() || !m.bytes().all(|b| b.is_ascii_uppercase() || b == b'-')) {
@@ -96,6 +176,7 @@ fn compile_route(wire: &Wire, root: &mut Node) -> Result<(), RouteFault> {
     if wire.cost.as_ref().is_some_and(|cost| !cost.is_sound() || wire.auth != Auth::Required) {
         return Err(RouteFault::Cost);
     }
+    let (address_limits, limits) = limits(wire, known)?;
     let rule = Rule {
         auth: wire.auth,
         accept: Accepted::of(&wire.accept),
@@ -104,12 +185,20 @@ fn compile_route(wire: &Wire, root: &mut Node) -> Result<(), RouteFault> {
         scopes: boxed(&wire.scopes),
         subscriptions: boxed(&wire.subscriptions),
         owner,
+        address_limits,
+        limits,
+        endpoint: endpoint(wire, &methods),
         mode: wire.mode,
         forward_credential: wire.forward_credential,
         assertion: wire.assertion.as_deref().map(Into::into),
         cost: wire.cost.clone().map(Rc::new),
     };
     if root.add(&path, is_prefix, Leaf { host, methods, rule }) { Ok(()) } else { Err(RouteFault::Duplicate) }
+}
+
+/// The route as it is written, the same for the same route however its members are ordered.
+fn endpoint(wire: &Wire, methods: &[Box<str>]) -> Box<str> {
+    format!("{} {}{}", methods.join(","), wire.host.as_deref().unwrap_or_default(), wire.path).into()
 }
 
 /// The segments of a path pattern, their names, and whether everything below it is meant, too.

@@ -7,13 +7,15 @@ mod tree;
 
 use std::rc::Rc;
 
-pub use compile::{PolicyFault, RouteFault};
+pub use compile::{LimitFault, PolicyFault, RouteFault};
 pub use path::{AmbiguousPath, unambiguous};
 use tollgate_protocol::{
     Method,
     policy::{Auth, Cost, Mode},
 };
 use tree::Node;
+
+use crate::limits::Limits;
 
 /// What a route asks for.
 #[derive(Debug, Clone)]
@@ -32,6 +34,12 @@ pub struct Rule {
     pub subscriptions: Box<[Box<str>]>,
     /// Which segment of the path, counted from 0, must be the caller's own user id.
     pub owner: Option<usize>,
+    /// Limits that hold for clients by their addresses, whoever they say they are.
+    pub address_limits: Limits,
+    /// Limits that hold for whoever may pass.
+    pub limits: Limits,
+    /// The route as it is written, for limits by endpoint.
+    pub endpoint: Box<str>,
     /// Whether the verdict is carried out.
     pub mode: Mode,
     /// Whether the backend gets the credential.
@@ -118,6 +126,9 @@ impl Default for Rule {
             scopes: Box::default(),
             subscriptions: Box::default(),
             owner: None,
+            address_limits: Limits::default(),
+            limits: Limits::default(),
+            endpoint: Box::default(),
             mode: Mode::Enforce,
             forward_credential: false,
             assertion: None,

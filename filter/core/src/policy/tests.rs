@@ -57,7 +57,13 @@ fn faulty_routes_are_all_listed() {
     ];
     let faults =
         CompiledPolicy::compile(&Policy { fallback: Fallback::Deny, routes, ..Policy::default() }).unwrap_err();
-    let found: Vec<_> = faults.iter().map(|fault| (fault.index, fault.fault)).collect();
+    let found: Vec<_> = faults
+        .iter()
+        .map(|fault| match fault {
+            PolicyFault::Route { index, fault, .. } => (*index, *fault),
+            PolicyFault::Limit { .. } => panic!("{fault}"),
+        })
+        .collect();
     use RouteFault::*;
     assert_eq!(
         found,

@@ -22,6 +22,8 @@ pub struct HeaderPlan {
     pub set: Vec<(&'static str, Vec<u8>)>,
     /// The same facts for filter state.
     pub facts: Facts,
+    /// What the answer tells about limits, whoever gives it: names and values to set.
+    pub answer: Vec<(&'static str, Vec<u8>)>,
     /// Which kind of credential let the request through; `None`: it passes without an identity.
     pub method: Option<Method>,
     /// On a route that is only watched: what the verdict would be.
@@ -70,6 +72,7 @@ impl HeaderPlan {
             remove: reserved(request),
             set: Vec::with_capacity(12),
             facts: Vec::with_capacity(6),
+            answer: Vec::new(),
             method: Some(permit.caller().method),
             shadow: None,
             charge: None,

@@ -3,6 +3,7 @@
 use tollgate_protocol::{Code, problem};
 
 use super::{Facts, encode::encode};
+use crate::limits::{Exceeded, told};
 
 /// A complete local answer.
 #[derive(Debug, PartialEq, Eq)]
@@ -18,6 +19,22 @@ pub struct Reply {
 }
 
 impl Reply {
+    /// The answer to a request that came too soon.
+    pub fn limited(exceeded: &Exceeded, realm: &str, request_id: &[u8]) -> Self {
+        let mut reply = Self::refuse(Code::RateLimited, realm, request_id);
+        // The catalogue's time is a guess; this one is known, or not to be told.
+        reply.headers.retain(|(name, _)| *name != "retry-after");
+        if let Some(seconds) = exceeded.retry_after() {
+            reply.headers.push(("retry-after", seconds.to_string().into_bytes()));
+        }
+        reply.headers.extend(told(&exceeded.standings));
+        let longest = exceeded.standings.iter().max_by_key(|standing| standing.wait);
+        if let Some(limit) = longest {
+            reply.facts.push(("tollgate.limit", encode(&limit.name)));
+        }
+        reply
+    }
+
     /// The answer for a code. `realm` is checked when the plugin is configured; `request_id` may be any bytes.
     pub fn refuse(code: Code, realm: &str, request_id: &[u8]) -> Self {
         let id_is_plain = request_id.len() <= 128 && request_id.iter().all(u8::is_ascii_graphic);

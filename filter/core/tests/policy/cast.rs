@@ -42,6 +42,20 @@ impl World for Host {
     fn shared_set(&self, slot: &str, value: &[u8]) {
         self.0.borrow_mut().insert(slot.to_owned(), value.to_vec());
     }
+
+    // One worker alone: nobody writes between its reading and its writing.
+    fn shared_read(&self, slot: &str) -> Option<(Vec<u8>, u32)> {
+        self.shared_get(slot).map(|value| (value, 1))
+    }
+
+    fn shared_swap(&self, slot: &str, value: &[u8], _: u32) -> bool {
+        self.shared_set(slot, value);
+        true
+    }
+
+    fn client_address(&self) -> Option<Vec<u8>> {
+        Some(b"192.0.2.1:4711".to_vec())
+    }
 }
 
 /// Somebody: name, kind of credential, role, subscription, scopes of the key, whether active.
