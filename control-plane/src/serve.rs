@@ -26,8 +26,7 @@ use crate::{
         directory::Directory,
         identities::{Identities, IdentitiesFault},
         key_sets::{Fetched, KeySets},
-        policy,
-        policy_file::{PolicyFile, PolicyFileFault},
+        policies::{self, Policies, PoliciesFault},
         seen::Seen,
         sign_in::{Counters, InMemory, Replicated, SignIn, SignInFault},
         webhooks::Webhooks,
@@ -62,9 +61,9 @@ pub enum StartError {
     /// The older sign-in cannot be had.
     #[error("cannot prepare the sign-in: {0}")]
     SignIn(#[from] SignInFault),
-    /// The policy file cannot be used.
+    /// The rules for routes cannot be used.
     #[error(transparent)]
-    Policy(#[from] PolicyFileFault),
+    Policy(#[from] PoliciesFault),
     /// Key sets could not be fetched.
     #[error("cannot fetch key sets: {0}")]
     Fetcher(#[from] FetchFault),
@@ -120,10 +119,7 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     let directory = Directory::new(secrets, &metrics)?;
     let app = App::open(&config).await?.with_directory(directory);
     let assertions = Assertions::load(&app).await.map_err(StartError::AssertionKey)?;
-    let (policy_file, policy) = match config.policy_file.clone().map(PolicyFile::open).transpose()? {
-        Some((file, policy)) => (Some(file), policy),
-        None => (None, policy::built_in(config.clerk_names())),
-    };
+    let (in_force, policy, policy_file) = policies::load(&app, &config).await?;
     let mut tasks = JoinSet::new();
     let mut shared_cache = None;
     let mut identities = Identities::of_the_store();
@@ -154,9 +150,11 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
             tasks.spawn(key_sets.clone().keep_fresh(issuer, app, board, fetcher, metrics.clone()));
         }
     }
-    if let Some(file) = policy_file {
-        tasks.spawn(file.watch(board.clone(), metrics.clone()));
-    }
+    let policies = Policies::new(board.clone(), metrics.clone(), in_force);
+    match policy_file {
+        Some(file) => tasks.spawn(file.watch(policies.clone())),
+        None => tasks.spawn(policies.clone().keep_up(app.clone())),
+    };
     tasks.spawn(Feed::keep_pruned(app.clone()));
     let settling = app.acting(Actor::System, None);
     tasks.spawn(credits::keep_settled(settling, metrics.clone()));
@@ -178,6 +176,7 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
         readiness: Readiness::default(),
         identities,
         board,
+        policies,
         key_sets,
         feed,
         assertions,

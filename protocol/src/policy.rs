@@ -172,6 +172,9 @@ pub struct Route {
     /// Whether Clerk's `__session` cookie counts as a credential here.
     #[serde(default)]
     pub session_cookie: bool,
+    /// Whether Clerk's tokens are accepted in that cookie only.
+    #[serde(default, skip_serializing_if = "core::ops::Not::not")]
+    pub cookie_only: bool,
     /// Roles of which the user needs one; empty: any.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub roles: Vec<String>,

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use crate::{
     config::ConfigFault,
-    service::{ServiceError, sign_in::SignInFault},
+    service::{ServiceError, policies::PoliciesFault, sign_in::SignInFault},
     store::StoreError,
 };
 
@@ -89,6 +89,15 @@ impl From<ServiceError> for CliFault {
             }
             error @ ServiceError::Random(_) => Self::Failed(error.to_string()),
             error => Self::Refused(error.to_string()),
+        }
+    }
+}
+
+impl From<PoliciesFault> for CliFault {
+    fn from(fault: PoliciesFault) -> Self {
+        match fault {
+            PoliciesFault::Store(error) => error.into(),
+            fault @ (PoliciesFault::File(_) | PoliciesFault::Kept { .. }) => Self::Refused(fault.to_string()),
         }
     }
 }

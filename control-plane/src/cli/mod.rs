@@ -21,7 +21,10 @@ use std::{path::PathBuf, process::ExitCode};
 use clap::{Args, Parser, Subcommand};
 
 use self::{fault::CliFault, output::Output};
-use crate::{config::Environment, dev};
+use crate::{
+    config::{Config, Environment},
+    dev,
+};
 
 /// Tollgate: one sign-in layer for the proxy.
 #[derive(Debug, Parser)]
@@ -34,7 +37,7 @@ pub struct Cli {
 }
 
 const AFTER_HELP: &str = "\
-users, keys, tokens, import and export work on the store that the settings name, with or without a server that runs; one \
+users, keys, tokens, policy get and put, import and export work on the store that the settings name, with or without a server that runs; one \
 that does hears of every change within a moment.
 
 Exit codes:
@@ -96,6 +99,13 @@ struct Scene {
     out: Output,
 }
 
+impl Scene {
+    /// The settings, for a command that serves nobody.
+    fn config(&self) -> Result<Config, CliFault> {
+        Config::load_to_look_at(&Environment, self.shared.config.as_deref()).map_err(CliFault::Settings)
+    }
+}
+
 /// Runs what the command line asks for.
 pub async fn run(cli: Cli) -> ExitCode {
     let scene = Scene { out: Output::new(cli.shared.json), shared: cli.shared };
@@ -108,7 +118,7 @@ pub async fn run(cli: Cli) -> ExitCode {
         Command::Import(command) => import::run(&scene, command).await,
         Command::Export(command) => export::run(&scene, command).await,
         Command::Config => config::run(&scene, &Environment),
-        Command::Policy(command) => policy::run(&scene, &command),
+        Command::Policy(command) => policy::run(&scene, &command).await,
         Command::Explain(args) => explain::run(&scene, &args).await,
         Command::Completion(args) => completion::run(&scene, &args),
     };

@@ -34,6 +34,11 @@ impl Output {
         writeln!(io::stdout().lock(), "{text}").map_err(Into::into)
     }
 
+    /// Prints a text of the operator's own as it is.
+    pub(super) fn text(self, text: &str) -> Result<(), CliFault> {
+        io::stdout().lock().write_all(text.as_bytes()).map_err(Into::into)
+    }
+
     /// Prints one JSON document, on one line.
     pub(super) fn json(self, value: &Value) -> Result<(), CliFault> {
         self.line(&value.to_string())

@@ -1,20 +1,31 @@
-//! `tollgate policy check`: every fault of a file of rules with its place, and which route decides about a request. The
-//! decision is the filter's own.
+//! `tollgate policy`: every fault of a file of rules with its place, what in it can never decide, and which route decides
+//! about a request; the rules that the store keeps. The decision is the filter's own.
 
-use std::path::PathBuf;
+mod kept;
+mod warnings;
+
+use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
 use serde_json::json;
 use tollgate_core::policy::{CompiledPolicy, unambiguous};
-use tollgate_protocol::policy::{Auth, Counted, Fallback, Mode, Policy, Route};
+use tollgate_protocol::{
+    Method,
+    policy::{Auth, Counted, Fallback, Mode, Policy, Route},
+};
 
 use super::{Scene, fault::CliFault, output::note};
-use crate::service::{policy, policy_place::locate};
+use crate::service::{
+    policies::{self, PlacedFault},
+    policy::COOKIE,
+    policy_place::locate,
+};
 
 /// What to do with rules.
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
     /// List every fault of a file of rules with its line and column; say which route decides about a path.
+    #[command(after_help = CHECK_HELP)]
     Check {
         /// The file
         file: PathBuf,
@@ -27,8 +38,21 @@ pub(super) enum Command {
         /// On this host
         #[arg(long, default_value = "localhost")]
         host: String,
+        /// Take warnings for faults
+        #[arg(long)]
+        strict: bool,
     },
+    /// Print the rules that hold: of the file that the settings name, of the store, or the built-in ones.
+    Get,
+    /// Put a file of rules into the store. Every server that uses it takes them within a second.
+    Put(kept::Put),
 }
+
+const CHECK_HELP: &str = "\
+Exit codes:
+  0  no faults; warnings do not count, unless --strict is given
+  3  there is no such file
+  4  faults: these rules would be refused as a whole";
 
 /// What the rules say about one path.
 #[derive(Debug, PartialEq, Eq)]
@@ -89,7 +113,11 @@ pub(super) fn asks(route: &Route) -> String {
     }];
     let list = |words: &[String]| words.join(" or ");
     if !route.accept.is_empty() {
-        let kinds: Vec<String> = route.accept.iter().map(|kind| kind.as_str().to_owned()).collect();
+        let word = |kind: &Method| match kind {
+            Method::Clerk if route.cookie_only => COOKIE,
+            kind => kind.as_str(),
+        };
+        let kinds: Vec<String> = route.accept.iter().map(|kind| word(kind).to_owned()).collect();
         parts.push(format!("of kind {}", list(&kinds)));
     }
     if !route.roles.is_empty() {
@@ -115,7 +143,7 @@ pub(super) fn asks(route: &Route) -> String {
             }
         });
     }
-    if route.session_cookie {
+    if route.session_cookie && !route.cookie_only {
         parts.push("Clerk's cookie counts".to_owned());
     }
     if route.forward_credential {
@@ -160,60 +188,89 @@ pub(super) fn decides(policy: &Policy, winner: &Winner) -> (String, String) {
 ///
 /// # Errors
 /// [`CliFault::Refused`] where there are faults.
-pub(super) fn run(scene: &Scene, command: &Command) -> Result<(), CliFault> {
-    let Command::Check { file, path, method, host } = command;
-    let text = std::fs::read_to_string(file).map_err(|error| CliFault::file(file, &error))?;
-    let policy = match policy::parse(&text) {
-        Ok(policy) => policy,
-        Err(faults) => {
-            let placed: Vec<_> = faults.iter().map(|fault| (locate(&text, fault), fault)).collect();
-            if scene.out.is_json() {
-                let faults: Vec<_> = placed
-                    .iter()
-                    .map(|(at, fault)| {
-                        json!({ "line": at.map(|(line, _)| line), "column": at.map(|(_, column)| column),
-                            "place": fault.place, "problem": fault.problem })
-                    })
-                    .collect();
-                scene.out.json(&json!({ "file": file, "faults": faults }))?;
-            } else {
-                for (at, fault) in placed {
-                    let at = at.map(|(line, column)| format!(":{line}:{column}")).unwrap_or_default();
-                    note(&format!("{}{at}: {fault}", file.display()));
-                }
-            }
-            return Err(CliFault::Refused(format!("{} faults: these rules would be refused as a whole", faults.len())));
+pub(super) async fn run(scene: &Scene, command: &Command) -> Result<(), CliFault> {
+    match command {
+        Command::Check { file, path, method, host, strict } => {
+            check(scene, file, path.as_deref().map(|path| (method.as_str(), host.as_str(), path)), *strict)
         }
+        Command::Get => kept::get(scene).await,
+        Command::Put(args) => kept::put(scene, args).await,
+    }
+}
+
+/// Tells every fault of a file, and gives what the command ends with.
+fn faults_of(scene: &Scene, file: &Path, faults: &[PlacedFault]) -> Result<CliFault, CliFault> {
+    if scene.out.is_json() {
+        scene.out.json(&json!({ "file": file, "faults": told(faults) }))?;
+    } else {
+        list(file, "", faults);
+    }
+    Ok(CliFault::Refused(format!("{} faults: these rules would be refused as a whole", faults.len())))
+}
+
+fn list(file: &Path, kind: &str, faults: &[PlacedFault]) {
+    for PlacedFault { at, fault } in faults {
+        let at = at.map(|(line, column)| format!(":{line}:{column}")).unwrap_or_default();
+        note(&format!("{}{at}: {kind}{fault}", file.display()));
+    }
+}
+
+fn told(faults: &[PlacedFault]) -> Vec<serde_json::Value> {
+    let told = |PlacedFault { at, fault }: &PlacedFault| {
+        json!({ "line": at.map(|(line, _)| line), "column": at.map(|(_, column)| column),
+            "place": fault.place, "problem": fault.problem })
     };
-    let asked =
-        path.as_deref().map_or_else(|| winner(&policy, method, host, "/"), |path| winner(&policy, method, host, path));
+    faults.iter().map(told).collect()
+}
+
+/// `request`: method, host and path.
+fn check(scene: &Scene, file: &Path, request: Option<(&str, &str, &str)>, strict: bool) -> Result<(), CliFault> {
+    let text = kept::read(file)?;
+    let policy = match policies::read(&text) {
+        Ok(policy) => policy,
+        Err(faults) => return Err(faults_of(scene, file, &faults)?),
+    };
+    let (method, host, asked_path) = request.unwrap_or(("GET", "localhost", "/"));
+    let asked = winner(&policy, method, host, asked_path);
     let (found, others) = asked.map_err(|faults| CliFault::Refused(faults.join("; ")))?;
+    let placed = |fault| PlacedFault { at: locate(&text, &fault), fault };
+    let warnings: Vec<PlacedFault> = warnings::warnings(&policy).into_iter().map(placed).collect();
+    list(file, "warning: ", &warnings);
     let fallback = match policy.fallback {
         Fallback::Deny => "deny",
         Fallback::Authenticate => "authenticate",
     };
-    let Some(path) = path else {
-        let document = json!({ "file": file, "faults": [], "routes": policy.routes.len(), "default": fallback });
-        let sentence =
-            format!("{}: {} routes, default = \"{fallback}\", no faults", file.display(), policy.routes.len());
-        return scene.out.said(&document, &sentence);
-    };
-    let (route, asks) = decides(&policy, &found);
-    let others: Vec<String> = others.into_iter().map(|place| named(&policy, place)).collect();
-    let document = json!({ "file": file, "faults": [], "routes": policy.routes.len(), "default": fallback,
-        "method": method, "host": host, "path": path, "decides": route, "asks": asks, "also_match": others });
-    let facts = [
-        ("request", format!("{method} {path}")),
-        ("decides", route),
-        ("asks", asks),
-        ("match, too, but are wider", others.join(", ")),
-    ];
-    scene.out.facts(&document, &facts)
+    let routes = policy.routes.len();
+    if request.is_none() {
+        let document = json!({ "file": file, "faults": [], "warnings": told(&warnings), "routes": routes,
+            "default": fallback });
+        let count = if warnings.is_empty() { String::new() } else { format!(", {} warnings", warnings.len()) };
+        let sentence = format!("{}: {routes} routes, default = \"{fallback}\", no faults{count}", file.display());
+        scene.out.said(&document, &sentence)?;
+    } else {
+        let (route, asks) = decides(&policy, &found);
+        let others: Vec<String> = others.into_iter().map(|place| named(&policy, place)).collect();
+        let document = json!({ "file": file, "faults": [], "warnings": told(&warnings), "routes": routes,
+            "default": fallback, "method": method, "host": host, "path": asked_path, "decides": route, "asks": asks,
+            "also_match": others });
+        let facts = [
+            ("request", format!("{method} {asked_path}")),
+            ("decides", route),
+            ("asks", asks),
+            ("match, too, but are wider", others.join(", ")),
+        ];
+        scene.out.facts(&document, &facts)?;
+    }
+    if strict && !warnings.is_empty() {
+        return Err(CliFault::Refused(format!("{} warnings", warnings.len())));
+    }
+    Ok(())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::service::policy;
 
     #[test]
     fn the_filter_says_which_route_decides() {

@@ -2,6 +2,7 @@
 //! hold a secret: what is shown of a record is chosen here, member by member.
 
 use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
 use tollgate_protocol::{Revocation, Revoked};
 
 use super::{ApiKey, Scope, Timestamp, User, UserId, ledger::Entry};
@@ -149,6 +150,21 @@ pub const fn revoked(what: Revoked) -> &'static str {
         Revoked::Key => "signing_key.revoked",
         Revoked::Unknown => "revoked",
     }
+}
+
+/// Longest text of a policy that the log of changes shows, in bytes.
+const MAX_POLICY: usize = 16 * 1024;
+
+/// What the log of changes shows of a policy: its version, what its text is known by, and the text, where it is short.
+pub fn policy(version: u64, text: &str) -> Value {
+    let hash: String = Sha256::digest(text.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect();
+    let mut shown = json!({ "version": version, "sha256": hash });
+    if let Value::Object(shown) = &mut shown
+        && text.len() <= MAX_POLICY
+    {
+        shown.insert("text".to_owned(), text.into());
+    }
+    shown
 }
 
 /// What the log of changes shows of a sign-out.

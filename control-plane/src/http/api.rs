@@ -20,6 +20,7 @@ use super::{
     observe::{Observer, RequestId, observe},
     openapi::{self, Described},
     params::{Id, IfMatch, Query, etag},
+    policy,
     sign_in::{end_session, list_sessions, log_out, login, refresh},
     webhooks::{self, Delivery},
 };
@@ -106,6 +107,8 @@ routes! {
     GET "/api/admin/keys" => admin::keys(Query<admin::KeySearch>), "Search API keys, revoked ones too, newest first";
     GET "/api/admin/keys/{id}" => admin::key(Id), "An API key";
     DELETE "/api/admin/keys/{id}" => admin::revoke_key(Id), "Revoke an API key";
+    GET "/api/admin/policy" => policy::get(()), "The rules for routes that hold";
+    PUT "/api/admin/policy" => policy::put((IfMatch, Body<policy::Text, { policy::MAX_BODY }>)), "Put other rules for routes in their place; faulty ones are refused as a whole", PolicyIsAFile;
     GET "/api/admin/audit" => admin::audit(Query<admin::AuditSearch>), "What was changed by whom, newest first";
 }
 

@@ -13,6 +13,8 @@ use crate::{
     assertion::AssertionFault,
     service::{
         InputFault, ServiceError,
+        policies::{PlacedFault, PutFault},
+        policy::PolicyFault,
         sign_in::{PasswordFault, SignInFault},
     },
     store::StoreError,
@@ -72,6 +74,7 @@ catalogue! {
     Changed = "changed_meanwhile", 412, "Changed meanwhile", "It has changed since it was read. Read it again, then decide.";
     AdminRequired = Code::RoleRequired.as_str(), Code::RoleRequired.status(), Code::RoleRequired.title(), Code::RoleRequired.detail();
     Conflict = "conflict", 409, "Conflict", "The request contradicts what is there. Try again.";
+    PolicyIsAFile = "policy_is_a_file", 409, "Policy is a file", "The settings name a policy file, whose rules hold. Change that, or leave it out of the settings.";
     LimitReached = "limit_reached", 409, "Limit reached", "There are as many as there may be. Remove one first.";
     BodyTooLarge = "body_too_large", 413, "Body too large", "The body is larger than this path takes.";
     MediaType = "unsupported_media_type", 415, "Unsupported media type", "Send application/json.";
@@ -86,9 +89,18 @@ catalogue! {
 #[derive(Debug)]
 pub struct Refusal {
     code: ApiCode,
-    faults: Vec<(String, String)>,
+    faults: Vec<FaultOf>,
     /// Seconds.
     retry_after: Option<u32>,
+}
+
+/// One thing that is wrong with a request.
+#[derive(Debug)]
+struct FaultOf {
+    field: String,
+    problem: String,
+    /// Line and column, in a text.
+    at: Option<(usize, usize)>,
 }
 
 /// Why a request was refused (RFC 9457), in the form of [`tollgate_protocol::problem::Problem`].
@@ -114,6 +126,19 @@ pub(super) struct Problem<'r> {
 struct Fault<'r> {
     field: &'r str,
     problem: &'r str,
+    /// Of a text, from 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    line: Option<usize>,
+    /// In characters, from 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    column: Option<usize>,
+}
+
+impl FaultOf {
+    fn shown(&self) -> Fault<'_> {
+        let (line, column) = self.at.unzip();
+        Fault { field: &self.field, problem: &self.problem, line, column }
+    }
 }
 
 impl Refusal {
@@ -125,6 +150,7 @@ impl Refusal {
 
     /// The request is invalid in these ways: (member, problem).
     pub fn invalid(faults: Vec<(String, String)>) -> Self {
+        let faults = faults.into_iter().map(|(field, problem)| FaultOf { field, problem, at: None }).collect();
         Self { faults, ..Self::new(ApiCode::InvalidRequest) }
     }
 
@@ -142,7 +168,7 @@ impl Refusal {
             code: self.code.as_str(),
             detail: self.code.detail(),
             request_id,
-            faults: self.faults.iter().map(|(field, problem)| Fault { field, problem }).collect(),
+            faults: self.faults.iter().map(FaultOf::shown).collect(),
         };
         let body = serde_json::to_vec(&body).unwrap_or_default();
         let mut response = (self.code.status(), [(header::CONTENT_TYPE, MEDIA_TYPE)], body).into_response();
@@ -184,6 +210,22 @@ impl From<ServiceError> for Refusal {
                 tracing::error!(%error, "no randomness");
                 Self::new(ApiCode::Internal)
             }
+        }
+    }
+}
+
+impl From<PutFault> for Refusal {
+    fn from(fault: PutFault) -> Self {
+        match fault {
+            PutFault::IsAFile => Self::new(ApiCode::PolicyIsAFile),
+            PutFault::Faulty(faults) => {
+                let faults = faults.into_iter().map(|PlacedFault { at, fault }| {
+                    let PolicyFault { place, problem, .. } = fault;
+                    FaultOf { field: place, problem, at }
+                });
+                Self { faults: faults.collect(), ..Self::new(ApiCode::InvalidRequest) }
+            }
+            PutFault::Service(error) => error.into(),
         }
     }
 }

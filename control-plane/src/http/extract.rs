@@ -63,38 +63,31 @@ fn single<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h axum::http::Head
     if values.next().is_some() { None } else { Some(first) }
 }
 
-/// A body, read into `T`.
+/// A body of at most `MOST` bytes, read into `T`.
 #[derive(Debug)]
-pub(super) struct Body<T>(pub(super) T);
+pub(super) struct Body<T, const MOST: usize = MAX_BODY>(pub(super) T);
 
-/// A JSON object of at most [`MAX_BODY`] bytes.
-#[derive(Debug)]
-struct Object(Map<String, Value>);
-
-impl FromRequest<Shared> for Object {
-    type Rejection = Refusal;
-
-    async fn from_request(request: Request, _: &Shared) -> Result<Self, Refusal> {
-        match serde_json::from_slice(&body(request, MAX_BODY).await?) {
-            Ok(Value::Object(members)) => Ok(Self(members)),
-            Ok(_) => Err(fault("must be a JSON object")),
-            Err(error) => Err(fault(&format!("is not JSON: line {}, column {}", error.line(), error.column()))),
-        }
+/// The members of a JSON object of at most `most` bytes.
+async fn object(request: Request, most: usize) -> Result<Map<String, Value>, Refusal> {
+    match serde_json::from_slice(&body(request, most).await?) {
+        Ok(Value::Object(members)) => Ok(members),
+        Ok(_) => Err(fault("must be a JSON object")),
+        Err(error) => Err(fault(&format!("is not JSON: line {}, column {}", error.line(), error.column()))),
     }
 }
 
-impl<T: FromMembers> FromRequest<Shared> for Body<T> {
+impl<T: FromMembers, const MOST: usize> FromRequest<Shared> for Body<T, MOST> {
     type Rejection = Refusal;
 
-    async fn from_request(request: Request, shared: &Shared) -> Result<Self, Refusal> {
-        let Object(members) = Object::from_request(request, shared).await?;
+    async fn from_request(request: Request, _: &Shared) -> Result<Self, Refusal> {
+        let members = object(request, MOST).await?;
         let mut members = Members::of(members);
         let read = T::read(&mut members);
         members.end().map(|()| Self(read))
     }
 }
 
-impl<T: FromMembers> Input for Body<T> {
+impl<T: FromMembers, const MOST: usize> Input for Body<T, MOST> {
     fn describe(draft: &mut Draft) {
         draft.body(Members::described::<T>());
     }
@@ -115,9 +108,9 @@ const IDEMPOTENCY_KEY: &str = "Idempotency-Key";
 impl<T: FromMembers> FromRequest<Shared> for Keyed<T> {
     type Rejection = Refusal;
 
-    async fn from_request(request: Request, shared: &Shared) -> Result<Self, Refusal> {
+    async fn from_request(request: Request, _: &Shared) -> Result<Self, Refusal> {
         let key = single(request.headers(), IDEMPOTENCY_KEY).and_then(|value| value.to_str().ok().map(str::to_owned));
-        let Object(members) = Object::from_request(request, shared).await?;
+        let members = object(request, MAX_BODY).await?;
         let mut members = Members::of(members);
         let key = key.filter(|key| credits::is_key(key));
         if key.is_none() {

@@ -15,6 +15,7 @@ mod observe;
 pub mod openapi;
 mod origin;
 mod params;
+mod policy;
 mod ready;
 pub mod server;
 mod sign_in;
@@ -33,7 +34,8 @@ use crate::{
     feed::Feed,
     metrics::Metrics,
     service::{
-        board::Board, identities::Identities, key_sets::KeySets, seen::Seen, sign_in::SignIn, webhooks::Webhooks,
+        board::Board, identities::Identities, key_sets::KeySets, policies::Policies, seen::Seen, sign_in::SignIn,
+        webhooks::Webhooks,
     },
 };
 
@@ -54,6 +56,8 @@ pub struct Parts {
     pub identities: Identities,
     /// Settings for edges.
     pub board: Board,
+    /// Rules for routes.
+    pub policies: Policies,
     /// Key sets of issuers.
     pub key_sets: KeySets,
     /// Long polls.

@@ -8,6 +8,7 @@ pub mod foresee;
 pub mod identities;
 pub mod key_sets;
 pub mod keys;
+pub mod policies;
 pub mod policy;
 mod policy_cost;
 pub mod policy_file;

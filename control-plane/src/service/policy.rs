@@ -7,7 +7,7 @@ use tollgate_protocol::{
     Method,
     policy::{Auth, Fallback, Mode, Policy, Route},
 };
-use toml::{Table, Value};
+use toml::{Table, Value, de::DeTable};
 
 use super::policy_cost;
 use crate::domain::{Role, Scope, Subscription};
@@ -16,6 +16,8 @@ use crate::domain::{Role, Scope, Subscription};
 pub const OWN_AUDIENCE: &str = "tollgate";
 /// Most limits of one policy.
 const MAX_LIMITS: usize = 200;
+/// What `accept` calls a session token of Clerk that comes in its cookie.
+pub const COOKIE: &str = "cookie";
 /// Most routes of one policy.
 const MAX_ROUTES: usize = 2000;
 
@@ -27,6 +29,8 @@ pub struct PolicyFault {
     pub place: String,
     /// What is wrong and what would be right.
     pub problem: String,
+    /// Where in the text, in bytes from its beginning, if what is there has no key.
+    pub at: Option<usize>,
 }
 
 /// Paths of Tollgate's own API that need a caller, each with everything below it.
@@ -49,17 +53,45 @@ pub fn built_in<'n>(clerks: impl Iterator<Item = &'n str>) -> Policy {
     Policy { fallback: Fallback::Authenticate, routes: routes.collect(), ..Policy::default() }
 }
 
+/// The text of [`built_in`], from which an operator can go on.
+pub fn built_in_text<'n>(clerks: impl Iterator<Item = &'n str>) -> String {
+    let mut text = "# What holds where nothing else is said: Tollgate's own API, and a credential for every other path.\n\
+                    default = \"authenticate\"\n"
+        .to_owned();
+    for route in built_in(clerks).routes {
+        text.push_str(&format!("\n[[routes]]\npath = {:?}\n", route.path));
+        if route.auth == Auth::None {
+            text.push_str("auth = \"none\"\n");
+        }
+        if !route.roles.is_empty() {
+            text.push_str(&format!("roles = {:?}\n", route.roles));
+        }
+        if route.assertion.is_some() {
+            text.push_str("assertion = true\n");
+        }
+    }
+    text
+}
+
 /// Reads a policy.
 ///
 /// # Errors
 /// Every fault there is.
 pub fn parse(text: &str) -> Result<Policy, Vec<PolicyFault>> {
-    let table: Table = text.parse().map_err(|fault: toml::de::Error| {
-        vec![PolicyFault { place: "policy".to_owned(), problem: fault.to_string().trim_end().to_owned() }]
-    })?;
+    let (_, broken) = DeTable::parse_recoverable(text);
+    if !broken.is_empty() {
+        return Err(broken.iter().map(unreadable).collect());
+    }
+    let table: Table = text.parse().map_err(|fault| vec![unreadable(&fault)])?;
     let mut reader = Reader { faults: Vec::new() };
     let policy = reader.policy(table);
     if reader.faults.is_empty() { Ok(policy) } else { Err(reader.faults) }
+}
+
+/// What is no TOML.
+fn unreadable(fault: &toml::de::Error) -> PolicyFault {
+    let problem = format!("TOML parse error: {}", fault.message());
+    PolicyFault { place: "policy".to_owned(), problem, at: fault.span().map(|span| span.start) }
 }
 
 struct Reader {
@@ -68,7 +100,7 @@ struct Reader {
 
 impl Reader {
     fn fault(&mut self, place: &str, problem: impl Into<String>) {
-        self.faults.push(PolicyFault { place: place.to_owned(), problem: problem.into() });
+        self.faults.push(PolicyFault { place: place.to_owned(), problem: problem.into(), at: None });
     }
 
     fn policy(&mut self, table: Table) -> Policy {
@@ -112,6 +144,7 @@ impl Reader {
         if !table.contains_key("path") {
             self.fault(&place("path"), "is missing");
         }
+        let mut by_cookie = false;
         for (key, value) in table {
             let at = place(&key);
             match key.as_str() {
@@ -121,13 +154,16 @@ impl Reader {
                 }
                 "auth" => route.auth = self.auth(&at, &value),
                 "accept" => {
-                    let known = |word: &str| Method::ALL.iter().any(|method| method.as_str() == word);
-                    let words = self.words(&at, value, "must be \"clerk\", \"api_key\" or \"legacy\"", known);
-                    route.accept = Method::ALL
-                        .iter()
-                        .copied()
-                        .filter(|method| words.iter().any(|w| w == method.as_str()))
-                        .collect();
+                    let known =
+                        |word: &str| word == COOKIE || Method::ALL.iter().any(|method| method.as_str() == word);
+                    let problem = "must be \"clerk\", \"api_key\", \"legacy\" or \"cookie\"";
+                    let words = self.words(&at, value, problem, known);
+                    let has = |wanted: &str| words.iter().any(|word| word == wanted);
+                    by_cookie = has(COOKIE);
+                    route.cookie_only = by_cookie && !has(Method::Clerk.as_str());
+                    let wanted =
+                        |kind: &Method| has(kind.as_str()) || (*kind == Method::Clerk && route.cookie_only);
+                    route.accept = Method::ALL.iter().copied().filter(wanted).collect();
                 }
                 "roles" => {
                     let known = |word: &str| Role::from_word(word).is_some();
@@ -155,6 +191,7 @@ impl Reader {
                 _ => self.fault(&at, KNOWN),
             }
         }
+        route.session_cookie |= by_cookie;
         let asks = !(route.roles.is_empty() && route.scopes.is_empty() && route.subscriptions.is_empty());
         if asks && route.auth != Auth::Required {
             self.fault(&place("auth"), "must be \"required\" where roles, scopes or subscriptions are asked for");
@@ -167,7 +204,7 @@ impl Reader {
         }
         self.host_and_owner(&route, place);
         if route.session_cookie && !route.accept.is_empty() && !route.accept.contains(&Method::Clerk) {
-            self.fault(&place("session_cookie"), "needs \"clerk\" in accept");
+            self.fault(&place("session_cookie"), "needs \"clerk\" or \"cookie\" in accept");
         }
         route
     }
@@ -289,21 +326,22 @@ impl Reader {
     /// Two routes for one host, one path and one method: which one decides could not be said.
     fn twice(&mut self, routes: &[Route]) {
         let mut seen = BTreeSet::new();
-        let mut doubled = BTreeSet::new();
-        for route in routes {
+        for (at, route) in routes.iter().enumerate() {
             let any = ["any method".to_owned()];
+            let mut doubled = BTreeSet::new();
             for method in if route.methods.is_empty() { &any[..] } else { &route.methods } {
                 // What the names are called is no difference.
                 let shape = route.path.split('/').map(|part| if part.starts_with('{') { "{}" } else { part });
                 let shape = shape.collect::<Vec<_>>().join("/");
                 if !seen.insert((route.host.clone(), shape, method.clone())) {
-                    let host = route.host.as_deref().unwrap_or_default();
-                    doubled.insert(format!("{method} {host}{}", route.path));
+                    doubled.insert(method);
                 }
             }
-        }
-        for doubled in doubled {
-            self.fault("routes", format!("{doubled} is there more than once"));
+            for method in doubled {
+                let host = route.host.as_deref().unwrap_or_default();
+                let problem = format!("{method} {host}{} is there more than once", route.path);
+                self.fault(&format!("routes[{at}] ({}).path", route.path), problem);
+            }
         }
     }
 }

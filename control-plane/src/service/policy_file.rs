@@ -6,10 +6,9 @@ use std::{path::PathBuf, time::Duration};
 use tollgate_protocol::policy::Policy;
 
 use super::{
-    board::Board,
+    policies::Policies,
     policy::{self, PolicyFault},
 };
-use crate::metrics::Metrics;
 
 /// How often the file is looked at. A new text is taken when it is the same at the next look: until then somebody may
 /// still be writing, and half a policy could be a good one that forbids less.
@@ -56,9 +55,14 @@ impl PolicyFile {
         Ok((Self { path, text }, policy))
     }
 
+    /// The text.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
     /// Watches the file, for as long as it is not stopped. The text itself is compared: a file that is put in place of
     /// the former one may have the same time.
-    pub async fn watch(mut self, board: Board, metrics: Metrics) {
+    pub async fn watch(mut self, policies: Policies) {
         let mut unreadable = false;
         let mut seen: Option<String> = None;
         loop {
@@ -87,12 +91,11 @@ impl PolicyFile {
             match parse(&self.path, &text) {
                 Ok(policy) => {
                     tracing::info!(routes = policy.routes.len(), "new policy");
-                    board.set_policy(policy);
-                    metrics.policy_current.set(1.0);
+                    policies.written(&text, policy);
                 }
                 Err(fault) => {
                     tracing::error!(%fault, "policy refused as a whole, the last good one goes on");
-                    metrics.policy_current.set(0.0);
+                    policies.refused();
                 }
             }
             self.text = text;

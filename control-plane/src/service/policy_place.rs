@@ -12,9 +12,9 @@ pub type Place = (usize, usize);
 
 /// Where a fault stands, if its place can be told: the key that it names, else the route.
 pub fn locate(text: &str, fault: &PolicyFault) -> Option<Place> {
-    let offset = match DeTable::parse(text) {
-        Ok(table) => offset(&table, &fault.place)?,
-        Err(error) => error.span()?.start,
+    let offset = match fault.at {
+        Some(at) => at,
+        None => offset(DeTable::parse(text).ok()?.as_ref(), &fault.place)?,
     };
     let before = text.get(..offset)?;
     let line = before.bytes().filter(|byte| *byte == b'\n').count().checked_add(1)?;
@@ -23,16 +23,13 @@ pub fn locate(text: &str, fault: &PolicyFault) -> Option<Place> {
     Some((line, column))
 }
 
-/// The beginning of `routes[3] (/a/b).scopes` or of a key at the top.
-fn offset(table: &Spanned<DeTable<'_>>, place: &str) -> Option<usize> {
-    if let Some(path) = place.strip_prefix("limits.") {
-        return in_limits(table.as_ref(), path);
-    }
+/// The beginning of `routes[3] (/a/b).scopes`, or of a key at the top or below it, such as `limits.calls.rate`.
+fn offset(table: &DeTable<'_>, place: &str) -> Option<usize> {
     let Some(rest) = place.strip_prefix("routes[") else {
-        return key(table.as_ref(), place);
+        return below(table, place);
     };
     let (number, rest) = rest.split_once(']')?;
-    let routes = table.as_ref().get("routes")?.as_ref();
+    let routes = table.get("routes")?.as_ref();
     let route: &Spanned<DeValue<'_>> = routes.as_array()?.get(number.parse::<usize>().ok()?)?;
     // A path may hold dots; a key does not.
     let name = rest.rsplit_once(").").map(|(_, name)| name);
@@ -40,17 +37,12 @@ fn offset(table: &Spanned<DeTable<'_>>, place: &str) -> Option<usize> {
     Some(in_route.unwrap_or(route.span().start))
 }
 
-/// `calls.tiers.pro`: the innermost part of it that is there.
-fn in_limits(table: &DeTable<'_>, path: &str) -> Option<usize> {
-    let mut found = key(table, "limits")?;
-    let mut inner = table.get("limits")?.as_ref().as_table();
-    for name in path.split('.') {
-        let Some(here) = inner else { break };
-        let Some(at) = key(here, name) else { break };
-        found = at;
-        inner = here.get(name).and_then(|value| value.as_ref().as_table());
-    }
-    Some(found)
+/// As much of `a.b.c` as there is.
+fn below(table: &DeTable<'_>, place: &str) -> Option<usize> {
+    let (first, rest) = place.split_once('.').unwrap_or((place, ""));
+    let here = key(table, first)?;
+    let inner = table.get(first).and_then(|value| value.as_ref().as_table()).filter(|_| !rest.is_empty());
+    Some(inner.and_then(|inner| below(inner, rest)).unwrap_or(here))
 }
 
 fn key(table: &DeTable<'_>, name: &str) -> Option<usize> {
@@ -81,8 +73,16 @@ mod tests {
             faults.iter().map(|fault| (fault.place.clone(), locate(text, fault))).collect();
         let expected = [("limits.a.tiers.pro", Some((3, 25))), ("limits.b.by", Some((4, 9)))];
         assert_eq!(places, expected.map(|(place, at)| (place.to_owned(), at)));
-        let broken = "default = \"deny\"\n[[routes]\n";
+        let twice = "[[routes]]\npath = \"/a\"\n\n[[routes]]\nauth = \"none\"\npath = \"/a\"\n";
+        let faults = policy::parse(twice).unwrap_err();
+        assert_eq!(faults.iter().map(|fault| locate(twice, fault)).collect::<Vec<_>>(), [Some((6, 1))]);
+    }
+
+    #[test]
+    fn every_fault_of_a_text_that_is_no_toml_is_found() {
+        let broken = "default = deny\n[[routes]\npath = \"/a\"\n[[routes]]\npath = \"/b\n";
         let faults = policy::parse(broken).unwrap_err();
-        assert_eq!(locate(broken, &faults[0]).map(|(line, _)| line), Some(2));
+        let lines: Vec<usize> = faults.iter().filter_map(|fault| locate(broken, fault)).map(|(line, _)| line).collect();
+        assert_eq!((faults.len(), lines), (3, vec![1, 2, 5]), "{faults:?}");
     }
 }

@@ -58,6 +58,33 @@ fn the_whole_grammar_is_read() {
 }
 
 #[test]
+fn the_cookie_is_a_kind_of_its_own() {
+    use Method::{ApiKey, Clerk, Legacy};
+    for (route, accept, session_cookie, cookie_only) in [
+        ("accept = [\"cookie\"]", vec![Clerk], true, true),
+        ("accept = [\"cookie\", \"api_key\"]", vec![ApiKey, Clerk], true, true),
+        ("accept = [\"cookie\", \"clerk\", \"legacy\"]", vec![Clerk, Legacy], true, false),
+        ("accept = [\"cookie\"]\nsession_cookie = false", vec![Clerk], true, true),
+        ("accept = [\"clerk\"]\nsession_cookie = true", vec![Clerk], true, false),
+        ("accept = [\"clerk\"]", vec![Clerk], false, false),
+        ("session_cookie = true", vec![], true, false),
+    ] {
+        let policy = parse(&format!("[[routes]]\npath = \"/a\"\n{route}")).unwrap();
+        let read = &policy.routes[0];
+        let got = (read.accept.clone(), read.session_cookie, read.cookie_only);
+        assert_eq!(got, (accept, session_cookie, cookie_only), "{route}");
+    }
+}
+
+#[test]
+fn the_built_in_text_is_the_built_in_policy() {
+    for clerks in [vec![], vec!["eu", "us"]] {
+        let text = built_in_text(clerks.iter().copied());
+        assert_eq!(parse(&text).unwrap(), built_in(clerks.iter().copied()), "{text}");
+    }
+}
+
+#[test]
 fn every_fault_is_listed() {
     let all = faults(
         r#"
@@ -95,7 +122,7 @@ fn what_contradicts_itself_is_refused() {
         ("path = \"/a\"\nauth = \"none\"\nroles = [\"admin\"]", "must be \"required\""),
         ("path = \"/a\"\nauth = \"optional\"\nscopes = [\"x\"]", "must be \"required\""),
         ("path = \"/a\"\nauth = \"none\"\nassertion = true", "need a credential"),
-        ("path = \"/a\"\naccept = [\"legacy\"]\nsession_cookie = true", "needs \"clerk\""),
+        ("path = \"/a\"\naccept = [\"legacy\"]\nsession_cookie = true", "needs \"clerk\" or \"cookie\""),
         ("path = \"/a\"\n[[routes]]\npath = \"/a\"", "more than once"),
         (
             "path = \"/a\"\nmethods = [\"GET\"]\n[[routes]]\npath = \"/a\"\nmethods = [\"PUT\", \"GET\"]",

@@ -5,6 +5,7 @@ mod error;
 mod import;
 mod ledger;
 pub mod mongo;
+mod policy;
 mod sessions;
 pub mod sqlite;
 pub(crate) mod timing;
@@ -23,6 +24,7 @@ use zeroize::Zeroizing;
 pub use error::{Cause, Conflict, StoreError};
 pub use import::{ImportStore, Imported};
 pub use ledger::LedgerStore;
+pub use policy::{KeptPolicy, PolicyStore};
 pub use sessions::{RevocationStore, SessionStore};
 pub use webhooks::WebhookStore;
 
@@ -46,6 +48,7 @@ pub trait Store:
     + RevocationStore
     + ImportStore
     + WebhookStore
+    + PolicyStore
 {
 }
 
@@ -60,6 +63,7 @@ impl<T> Store for T where
         + RevocationStore
         + ImportStore
         + WebhookStore
+        + PolicyStore
 {
 }
 

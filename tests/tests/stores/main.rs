@@ -6,6 +6,7 @@ mod feed;
 mod import;
 mod ledger;
 mod mongo_only;
+mod policy;
 mod records;
 mod sessions;
 mod sqlite_only;
@@ -99,6 +100,8 @@ suite! {
     import::keys_are_taken_over_by_their_hash;
     import::the_ledger_of_somebody_taken_over_comes_out;
     import::a_password_is_set_for_somebody;
+    policy::a_policy_is_put_for_one_state_and_leaves_an_entry;
+    policy::of_many_who_saw_the_same_one_wins;
     sessions::a_session_comes_back_whole_and_belongs_to_its_user;
     sessions::a_refresh_token_is_used_up_once;
     sessions::ending_a_session_revokes_it_in_the_same_step;

@@ -7,6 +7,7 @@ mod forward;
 mod keys;
 mod matrix;
 mod openapi;
+mod policy;
 
 use std::net::SocketAddr;
 
@@ -40,11 +41,21 @@ pub(crate) struct World {
     pub(crate) boss: User,
     pub(crate) adas_key: Issued,
     pub(crate) bobs_key: Issued,
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
 }
 
 impl World {
     pub(crate) async fn start() -> Self {
+        Self::start_with(|_| {}).await
+    }
+
+    /// The store, for another process.
+    pub(crate) fn store(&self) -> StoreLocation {
+        StoreLocation::Sqlite(self.folder.path().join("tollgate.db"))
+    }
+
+    /// With other settings.
+    pub(crate) async fn start_with(change: impl FnOnce(&mut Config)) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let store = StoreLocation::Sqlite(folder.path().join("tollgate.db"));
         let mut config = Config::new(store, Secret::new(SECRET));
@@ -56,6 +67,7 @@ impl World {
             sign_in.cost = PasswordCost { memory_kib: 64, passes: 1, lanes: 1 };
         }
         config.legacy = Some(legacy);
+        change(&mut config);
         let app = App::open(&config).await.expect("the store opens");
         let running = serve::start(config).await.expect("it starts");
         let sync = send(running.edge_addr, &Request::get("/edge/v1/sync").bearer(SECRET)).await.expect("an answer");
@@ -69,7 +81,7 @@ impl World {
         let new = NewKey { name: "laptop".into(), scopes: vec!["a:read".into()], expires_at: None, rate: None };
         let adas_key = issue(&app, &ada.id, &new).await.expect("a key");
         let bobs_key = issue(&app, &bob.id, &new).await.expect("a key");
-        Self { running, app, signer, ada, bob, boss, adas_key, bobs_key, _folder: folder }
+        Self { running, app, signer, ada, bob, boss, adas_key, bobs_key, folder }
     }
 
     /// What an edge says about Ada, signed in with Clerk.
@@ -118,6 +130,7 @@ impl World {
 pub(crate) fn good_body(method: &str, path: &str) -> Option<Value> {
     match (method, path) {
         ("GET" | "DELETE", _) | (_, "/auth/logout") => None,
+        ("PUT", _) => Some(json!({"policy": "default = \"authenticate\""})),
         ("PATCH", _) => Some(json!({"name": "changed"})),
         (_, path) if path.ends_with("/rotate") => Some(json!({"overlap_seconds": 60})),
         (_, "/api/tokens/consume") => Some(json!({"amount": 1})),

@@ -79,6 +79,11 @@ async fn bodies_that_cannot_be_used_change_nothing_and_are_told_why() {
         let who = if path.starts_with("/api/admin") { &world.boss } else { &world.ada };
         let token = world.signer.sign(&world.claims_of(who));
         for (what, body, status, code) in &bodies {
+            // Rules may be long: there it is the member that is refused.
+            let (status, code) = match *what {
+                "too large" if *path == "/api/admin/policy" => (&400, &"invalid_request"),
+                _ => (status, code),
+            };
             let request = world.request_with(method.as_str(), path, Some(body)).header("x-auth-assertion", &token);
             let answer = world.ask(request).await;
             let got = (answer.status, answer.json()["code"].clone());

@@ -29,8 +29,7 @@ use crate::{
     serve,
     service::{
         foresee::Foreseen,
-        policy,
-        policy_file::PolicyFile,
+        policies,
         sign_in::{InMemory, SignIn},
     },
 };
@@ -81,8 +80,7 @@ impl Steps {
 /// # Errors
 /// [`CliFault`]. A request that would be refused is no failure of this command.
 pub(super) async fn run(scene: &Scene, args: &Args) -> Result<(), CliFault> {
-    let mut config =
-        Config::load_to_look_at(&Environment, scene.shared.config.as_deref()).map_err(CliFault::Settings)?;
+    let mut config = scene.config()?;
     if args.policy.is_some() {
         config.policy_file.clone_from(&args.policy);
     }
@@ -105,11 +103,7 @@ pub(super) async fn run(scene: &Scene, args: &Args) -> Result<(), CliFault> {
 
 /// What an edge of this control plane would have been told, but for keys that are not fetched yet.
 async fn settings(app: &App, config: &Config) -> Result<Settings, CliFault> {
-    let policy = match config.policy_file.clone().map(PolicyFile::open).transpose() {
-        Ok(Some((_, policy))) => policy,
-        Ok(None) => policy::built_in(config.clerk_names()),
-        Err(fault) => return Err(CliFault::Refused(fault.to_string())),
-    };
+    let (_, policy, _) = policies::load(app, config).await?;
     let sign_in = SignIn::load(app, config.legacy.as_ref(), Arc::new(InMemory::default())).await?;
     let own_keys = sign_in.as_ref().map(|sign_in| sign_in.public_keys(app.clock.now())).unwrap_or_default();
     let mut issuers = serve::issuers(config, &own_keys);

@@ -11,6 +11,7 @@ mod key_sets;
 mod keys;
 mod ledger;
 mod orphans;
+mod policy;
 mod poll;
 mod revocations;
 mod ring;

@@ -20,6 +20,7 @@ pub(super) const DELIVERIES: &str = "tollgate_deliveries";
 pub(super) const KEY_SETS: &str = "tollgate_key_sets";
 pub(super) const LEDGER: &str = "tollgate_ledger";
 pub(super) const META: &str = "tollgate_meta";
+pub(super) const POLICY: &str = "tollgate_policy";
 pub(super) const RESERVATIONS: &str = "tollgate_reservations";
 pub(super) const TURNS: &str = "tollgate_turns";
 pub(super) const USAGE_BATCHES: &str = "tollgate_usage_batches";
@@ -111,6 +112,7 @@ const COLLECTIONS: &[Collection] = &[
         indexes: &[index("user", &[("user_id", 1), ("seq", -1)], Kind::Unique)],
         pre_images: false,
     },
+    Collection { name: POLICY, indexes: &[], pre_images: false },
     Collection {
         name: RESERVATIONS,
         indexes: &[

@@ -8,6 +8,7 @@ mod import;
 mod key_sets;
 mod keys;
 mod ledger;
+mod policy;
 mod revocations;
 mod rows;
 mod schema;

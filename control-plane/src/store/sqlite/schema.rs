@@ -184,6 +184,14 @@ const STEPS: &[&str] = &[
         barred INTEGER NOT NULL CHECK (barred IN (0, 1)),
         PRIMARY KEY (issuer, id)
     ) STRICT, WITHOUT ROWID;",
+    // 7: the rules for routes.
+    "CREATE TABLE policy (
+        id INTEGER PRIMARY KEY CHECK (id = 1),
+        version INTEGER NOT NULL,
+        text TEXT NOT NULL,
+        at INTEGER NOT NULL,
+        actor TEXT NOT NULL
+    ) STRICT;",
 ];
 
 /// Brings the schema up to date. Returns the store's epoch and the feed's newest number.

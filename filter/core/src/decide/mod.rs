@@ -60,6 +60,17 @@ pub fn accepts(rule: &Rule, method: Method) -> Result<(), Code> {
     if rule.accept.has(method) { Ok(()) } else { Err(Code::MethodNotAccepted) }
 }
 
+/// The same for a token, which may have come by cookie.
+///
+/// # Errors
+/// [`Code::MethodNotAccepted`].
+pub fn accepts_token(rule: &Rule, method: Method, by_cookie: bool) -> Result<(), Code> {
+    if rule.cookie_only && method == Method::Clerk && !by_cookie {
+        return Err(Code::MethodNotAccepted);
+    }
+    accepts(rule, method)
+}
+
 /// The role to which everything belongs.
 const ADMIN: &str = "admin";
 
@@ -162,6 +173,23 @@ mod tests {
             Err(Code::ScopeRequired),
         );
         check(|_, rule, scopes| (rule.scopes, *scopes) = (["a".into()].into(), vec!["b".into(), "a".into()]), Ok(()));
+    }
+
+    #[test]
+    fn where_the_cookie_alone_is_accepted_other_tokens_are_not_touched() {
+        let rule = |kinds: &[Method], cookie_only| Rule { accept: Accepted::of(kinds), cookie_only, ..Rule::default() };
+        let refused = Err(Code::MethodNotAccepted);
+        for (rule, method, by_cookie, expect) in [
+            (rule(&[Method::Clerk], true), Method::Clerk, true, Ok(())),
+            (rule(&[Method::Clerk], true), Method::Clerk, false, refused),
+            (rule(&[Method::Clerk], true), Method::Legacy, false, refused),
+            (rule(&[Method::Clerk, Method::Legacy], true), Method::Legacy, false, Ok(())),
+            (rule(&[Method::Clerk, Method::Legacy], true), Method::Clerk, false, refused),
+            (rule(&[Method::Clerk], false), Method::Clerk, false, Ok(())),
+            (rule(&[Method::Clerk], false), Method::Clerk, true, Ok(())),
+        ] {
+            assert_eq!(accepts_token(&rule, method, by_cookie), expect, "{rule:?} {method:?} {by_cookie}");
+        }
     }
 
     #[test]

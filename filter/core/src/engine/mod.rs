@@ -289,7 +289,7 @@ impl Engine {
                 return Err(Stop::Refuse(Code::TokenRevoked));
             }
         }
-        decide::accepts(at.rule, claims.method())?;
+        decide::accepts_token(at.rule, claims.method(), source == Source::Cookie)?;
         let known = self.identify(subject, || subject::question(&claims), at)?;
         let caller = Caller {
             method: claims.method(),

@@ -26,6 +26,8 @@ pub struct Rule {
     pub accept: Accepted,
     /// Whether the session cookie counts.
     pub session_cookie: bool,
+    /// Whether Clerk's tokens are accepted there only.
+    pub cookie_only: bool,
     /// Roles of which one is needed; empty: any.
     pub roles: Box<[Box<str>]>,
     /// Scopes that are all needed.
@@ -122,6 +124,7 @@ impl Default for Rule {
             auth: Auth::Required,
             accept: Accepted::ALL,
             session_cookie: false,
+            cookie_only: false,
             roles: Box::default(),
             scopes: Box::default(),
             subscriptions: Box::default(),
