@@ -56,7 +56,7 @@ pub struct Config {
     pub more_clerk: Vec<ClerkConfig>,
     /// The older sign-in, where it is used.
     pub legacy: Option<LegacyConfig>,
-    /// The rules for routes; without a file every path needs a credential.
+    /// The rules for routes; without a file those of the store hold.
     pub policy_file: Option<PathBuf>,
     /// Whether API keys without a checksum are looked up.
     pub accept_imported_keys: bool,

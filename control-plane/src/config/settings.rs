@@ -32,7 +32,7 @@ settings! {
     REDIS_TIMEOUT = "redis.timeout", "TOLLGATE_REDIS_TIMEOUT", "25ms", "How long a request waits for an answer of Redis before it goes on without.";
     REDIS_IDENTITIES_FOR = "redis.identities_for", "TOLLGATE_REDIS_IDENTITIES_FOR", "60s", "How long an identity that lies in Redis may be used; a change ends it at once.";
     ACCEPT_IMPORTED_KEYS = "accept_imported_keys", "TOLLGATE_ACCEPT_IMPORTED_KEYS", "false", "Whether API keys issued before Tollgate (no checksum) are looked up: true or false.";
-    POLICY_FILE = "policy_file", "TOLLGATE_POLICY_FILE", "", "TOML file with the rules for routes, watched for changes. Without it every path needs a credential.";
+    POLICY_FILE = "policy_file", "TOLLGATE_POLICY_FILE", "", "TOML file with the rules for routes, watched for changes. Without it, the rules that the store keeps hold (tollgate policy put).";
     OTLP_ENDPOINT = "otlp.endpoint", "OTEL_EXPORTER_OTLP_ENDPOINT", "", "OpenTelemetry collector that traces are sent to by OTLP over HTTP: http://HOST:4318.";
     LOG_FORMAT = "log.format", "TOLLGATE_LOG_FORMAT", "text", "Form of the log: text or json.";
     LOG_FILTER = "log.filter", "TOLLGATE_LOG_FILTER", "info", "What is logged, as tracing directives: info, or info,tollgate=debug.";

@@ -148,8 +148,12 @@ pub fn read(text: &str) -> Result<Policy, Vec<PlacedFault>> {
         let fault = PolicyFault { place: "policy".to_owned(), problem: "is longer than 1 MiB".to_owned(), at: None };
         return Err(vec![PlacedFault { at: None, fault }]);
     }
-    let placed = |fault| PlacedFault { at: locate(text, &fault), fault };
-    policy::parse(text).map_err(|faults| faults.into_iter().map(placed).collect())
+    policy::parse(text).map_err(|faults| {
+        let placed = |fault| PlacedFault { at: locate(text, &fault), fault };
+        let mut placed: Vec<PlacedFault> = faults.into_iter().map(placed).collect();
+        placed.sort_by_key(|fault| (fault.at.is_none(), fault.at));
+        placed
+    })
 }
 
 fn read_kept(kept: KeptPolicy) -> Result<(InForce, Policy), PoliciesFault> {

@@ -55,9 +55,10 @@ pub fn built_in<'n>(clerks: impl Iterator<Item = &'n str>) -> Policy {
 
 /// The text of [`built_in`], from which an operator can go on.
 pub fn built_in_text<'n>(clerks: impl Iterator<Item = &'n str>) -> String {
-    let mut text = "# What holds where nothing else is said: Tollgate's own API, and a credential for every other path.\n\
+    let mut text =
+        "# What holds where nothing else is said: Tollgate's own API, and a credential for every other path.\n\
                     default = \"authenticate\"\n"
-        .to_owned();
+            .to_owned();
     for route in built_in(clerks).routes {
         text.push_str(&format!("\n[[routes]]\npath = {:?}\n", route.path));
         if route.auth == Auth::None {
@@ -78,7 +79,8 @@ pub fn built_in_text<'n>(clerks: impl Iterator<Item = &'n str>) -> String {
 /// # Errors
 /// Every fault there is.
 pub fn parse(text: &str) -> Result<Policy, Vec<PolicyFault>> {
-    let (_, broken) = DeTable::parse_recoverable(text);
+    let (_, mut broken) = DeTable::parse_recoverable(text);
+    broken.sort_by_key(|fault| fault.span().map(|span| span.start));
     if !broken.is_empty() {
         return Err(broken.iter().map(unreadable).collect());
     }
@@ -154,15 +156,13 @@ impl Reader {
                 }
                 "auth" => route.auth = self.auth(&at, &value),
                 "accept" => {
-                    let known =
-                        |word: &str| word == COOKIE || Method::ALL.iter().any(|method| method.as_str() == word);
+                    let known = |word: &str| word == COOKIE || Method::ALL.iter().any(|method| method.as_str() == word);
                     let problem = "must be \"clerk\", \"api_key\", \"legacy\" or \"cookie\"";
                     let words = self.words(&at, value, problem, known);
                     let has = |wanted: &str| words.iter().any(|word| word == wanted);
                     by_cookie = has(COOKIE);
                     route.cookie_only = by_cookie && !has(Method::Clerk.as_str());
-                    let wanted =
-                        |kind: &Method| has(kind.as_str()) || (*kind == Method::Clerk && route.cookie_only);
+                    let wanted = |kind: &Method| has(kind.as_str()) || (*kind == Method::Clerk && route.cookie_only);
                     route.accept = Method::ALL.iter().copied().filter(wanted).collect();
                 }
                 "roles" => {

@@ -41,7 +41,7 @@ async fn every_command_has_a_help() {
         ("tokens", vec!["balance", "history", "grant", "adjust", "tally"]),
         ("import", vec!["users", "keys"]),
         ("export", vec!["users", "keys"]),
-        ("policy", vec!["check"]),
+        ("policy", vec!["check", "get", "put"]),
     ] {
         let outer = shop.run(&[command, "--help"]).await.ended(0).out;
         for inner in inner {

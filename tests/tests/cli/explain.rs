@@ -74,6 +74,39 @@ async fn rules_are_checked_with_their_places() {
     assert!(shop.run(&["policy", "check", &broken]).await.ended(4).err.contains("broken.toml:2:"));
 }
 
+#[tokio::test]
+async fn a_policy_is_got_and_put() {
+    let shop = Shop::sqlite().await;
+    let built_in = shop.run(&["policy", "get"]).await.ended(0).out;
+    assert!(built_in.contains("path = \"/api/admin/**\""), "{built_in}");
+    let good = shop.file("good.toml", RULES);
+    let put = shop.run(&["policy", "put", &good, "--if-match", "0", "--json"]).await.ended(0);
+    assert_eq!((&put.json()["revision"], &put.json()["changed_by"]), (&json!("1"), &json!("command")));
+    assert!(put.err.contains("no administrator reaches"), "{}", put.err);
+    assert_eq!(shop.run(&["policy", "get"]).await.ended(0).out, RULES);
+    assert!(shop.run(&["policy", "put", &good, "--if-match", "0"]).await.ended(4).err.contains("changed meanwhile"));
+    let whole = shop.file("whole.toml", &built_in);
+    assert!(!shop.run(&["policy", "put", &whole]).await.ended(0).err.contains("warning"));
+    let bad = shop.file("bad.toml", "default = \"open\"\n");
+    assert!(shop.run(&["policy", "put", &bad]).await.ended(4).err.contains("bad.toml:1:1: default: must be"));
+    assert_eq!(shop.run(&["policy", "get"]).await.ended(0).out, built_in, "the last good one stays");
+    let explained = shop.run(&["explain", "--path", "/api/admin/x", "--json"]).await.ended(0);
+    assert!(explained.out.contains("/api/admin/**"), "explain asks the store: {}", explained.out);
+
+    let dead = "[[routes]]\npath = \"/\"\n[[routes]]\npath = \"/{a}/**\"\n[[routes]]\npath = \"/**\"\n";
+    let dead = shop.file("dead.toml", dead);
+    let told = shop.run(&["policy", "check", &dead]).await.ended(0);
+    assert!(told.err.contains("dead.toml:6:1: warning: routes[2] (/**).path: can never decide"), "{}", told.err);
+    assert!(told.out.contains("no faults, 1 warnings"), "{}", told.out);
+    shop.run(&["policy", "check", &dead, "--strict"]).await.ended(4);
+    let told = shop.run(&["policy", "check", &dead, "--json"]).await.ended(0).json();
+    assert_eq!(told["warnings"][0]["line"], 6, "{told}");
+
+    let shop = shop.with("TOLLGATE_POLICY_FILE", good.clone());
+    assert_eq!(shop.run(&["policy", "get"]).await.ended(0).out, RULES);
+    assert!(shop.run(&["policy", "put", &whole]).await.ended(4).err.contains("name a policy file"));
+}
+
 /// Path, carrier, credential, the code of the refusal, what must be said.
 type Case<'c> = (&'c str, &'c str, Option<String>, Option<&'c str>, Vec<&'c str>);
 

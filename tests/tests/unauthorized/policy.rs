@@ -82,7 +82,10 @@ async fn rules_are_put_for_one_state_and_hold_everywhere_within_a_second() {
         .map(|fault| (fault["line"].clone(), fault["column"].clone()))
         .collect();
     assert_eq!((refused.status, &refused.json()["code"]), (400, &json!("invalid_request")));
-    assert!([(1, 1), (4, 3), (5, 1)].iter().all(|(line, column)| places.contains(&(json!(line), json!(column)))), "{places:?}");
+    assert!(
+        [(1, 1), (4, 3), (5, 1)].iter().all(|(line, column)| places.contains(&(json!(line), json!(column)))),
+        "{places:?}"
+    );
     assert_eq!(world.read_policy().await.json()["policy"], json!(text), "the last good one goes on");
 
     let token = world.signer.sign(&world.claims_of(&world.boss));

@@ -8,11 +8,7 @@ use serde_json::json;
 use super::{faults_of, warnings};
 use crate::{
     app::App,
-    cli::{
-        Scene,
-        fault::CliFault,
-        output::note,
-    },
+    cli::{Scene, fault::CliFault, output::note},
     domain::Revision,
     service::policies::{self, InForce, PutFault},
 };
@@ -61,7 +57,9 @@ pub(super) async fn put(scene: &Scene, args: &Put) -> Result<(), CliFault> {
         Err(PutFault::Service(error)) => return Err(error.into()),
     };
     if warnings::locks_out(&policy) {
-        note("warning: by these rules no administrator reaches PUT /api/admin/policy: only this command changes them back");
+        note(
+            "warning: by these rules no administrator reaches PUT /api/admin/policy: only this command changes them back",
+        );
     }
     let sentence = format!("{} routes, revision {}", in_force.routes, in_force.revision().as_str());
     scene.out.said(&shown(&in_force), &sentence)

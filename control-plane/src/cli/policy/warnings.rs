@@ -173,7 +173,10 @@ mod tests {
                 "[[routes]]\npath = \"/\"\n[[routes]]\npath = \"/{a}/**\"\nhost = \"h\"\n[[routes]]\npath = \"/**\"\n",
                 vec![],
             ),
-            ("[[routes]]\npath = \"/x/{id}\"\nowner = \"id\"\nroles = [\"admin\"]\n", vec!["routes[0] (/x/{id}).owner"]),
+            (
+                "[[routes]]\npath = \"/x/{id}\"\nowner = \"id\"\nroles = [\"admin\"]\n",
+                vec!["routes[0] (/x/{id}).owner"],
+            ),
             ("[[routes]]\npath = \"/x/{id}\"\nowner = \"id\"\nroles = [\"admin\", \"user\"]\n", vec![]),
             ("default = \"authenticate\"\n[[routes]]\npath = \"/**\"\n", vec!["default"]),
             ("default = \"authenticate\"\n[[routes]]\npath = \"/**\"\nmethods = [\"GET\"]\n", vec![]),
