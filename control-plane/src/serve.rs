@@ -17,7 +17,10 @@ use crate::{
     config::{ClerkConfig, ClerkKeys, Config, LegacyConfig, settings},
     domain::Actor,
     feed::Feed,
-    http::{self, Parts, Readiness, Shared},
+    http::{
+        self, Parts, Readiness, Shared,
+        tls::{TlsFault, TlsWatch},
+    },
     metrics::Metrics,
     service::{
         ServiceError,
@@ -55,6 +58,9 @@ pub enum StartError {
     /// The store cannot be used.
     #[error("cannot open the store (store, TOLLGATE_STORE): {0}")]
     Store(#[from] StoreError),
+    /// The listeners cannot speak TLS.
+    #[error("cannot speak TLS: {0}")]
+    Tls(#[from] TlsFault),
     /// The assertion key cannot be had.
     #[error("cannot load the assertion key: {0}")]
     AssertionKey(#[source] ServiceError),
@@ -114,6 +120,8 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     let (api_listener, api_addr) = bind(config.api_listen, &settings::API_LISTEN).await?;
     let (edge_listener, edge_addr) = bind(config.edge_listen, &settings::EDGE_LISTEN).await?;
     let metrics = Metrics::new()?;
+    let client_certificates = config.tls.as_ref().is_some_and(|files| files.client_ca.is_some());
+    let (tls_watch, tls) = config.tls.clone().map(TlsWatch::open).transpose()?.unzip();
     let secrets =
         config.clerks().filter_map(|clerk| Some((&*clerk.issuer, &clerk.api_url, clerk.secret_key.as_ref()?)));
     let directory = Directory::new(secrets, &metrics)?;
@@ -150,6 +158,9 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
             tasks.spawn(key_sets.clone().keep_fresh(issuer, app, board, fetcher, metrics.clone()));
         }
     }
+    if let Some(watch) = tls_watch {
+        tasks.spawn(watch.watch());
+    }
     let policies = Policies::new(board.clone(), metrics.clone(), in_force);
     match policy_file {
         Some(file) => tasks.spawn(file.watch(policies.clone())),
@@ -181,14 +192,21 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
         feed,
         assertions,
         edge_secret,
+        client_certificates,
         sign_in,
         webhooks,
         seen,
         metrics,
     });
     let mut servers = JoinSet::new();
-    servers.spawn(http::server::serve(api_listener, http::api::router(shared.clone()), stop.clone(), STOP_DEADLINE));
-    servers.spawn(http::server::serve(edge_listener, http::edge::router(shared), stop, STOP_DEADLINE));
+    servers.spawn(http::server::serve(
+        api_listener,
+        tls.clone(),
+        http::api::router(shared.clone()),
+        stop.clone(),
+        STOP_DEADLINE,
+    ));
+    servers.spawn(http::server::serve(edge_listener, tls, http::edge::router(shared), stop, STOP_DEADLINE));
     tracing::info!(api = %api_addr, edge = %edge_addr, "control plane listens");
     Ok(Running { api_addr, edge_addr, stopping, servers, tasks })
 }

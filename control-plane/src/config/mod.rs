@@ -13,6 +13,7 @@ mod secret;
 pub mod settings;
 mod sign_in;
 mod source;
+mod tls;
 
 use std::{
     net::SocketAddr,
@@ -36,6 +37,7 @@ pub use report::{Origin, Report, Shown};
 pub use secret::Secret;
 pub use sign_in::{AttemptLimit, PasswordCost, SharedAlgorithm, SignInConfig, Signing};
 pub use source::{Environment, Source};
+pub use tls::TlsFiles;
 
 /// Everything `tollgate serve` needs to know. [`settings`] documents each value.
 #[derive(Debug, Clone)]
@@ -48,6 +50,8 @@ pub struct Config {
     pub edge_listen: SocketAddr,
     /// Secret shared with every Envoy.
     pub edge_secret: Secret,
+    /// Both listeners speak TLS with these files; without them plain HTTP.
+    pub tls: Option<TlsFiles>,
     /// The Redis that several control planes share, where there is one.
     pub redis: Option<RedisConfig>,
     /// Clerk, where it is used.
@@ -97,6 +101,7 @@ impl Config {
             api_listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
             edge_listen: SocketAddr::from(([127, 0, 0, 1], 8081)),
             edge_secret,
+            tls: None,
             redis: None,
             clerk: None,
             more_clerk: Vec::new(),
@@ -147,6 +152,7 @@ impl Config {
         let api_listen = from.parsed(&settings::API_LISTEN, address);
         let edge_listen = from.parsed(&settings::EDGE_LISTEN, address);
         let edge_secret = edge_secret(&mut from);
+        let tls = tls::tls(&mut from);
         let redis = redis::redis(&mut from);
         let clerk = clerk::first(&mut from);
         let more_clerk = clerk::further(&mut from, clerk.as_ref());
@@ -182,6 +188,7 @@ impl Config {
                 api_listen,
                 edge_listen,
                 edge_secret,
+                tls,
                 redis,
                 clerk,
                 more_clerk,

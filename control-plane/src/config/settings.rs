@@ -28,6 +28,9 @@ settings! {
     API_LISTEN = "api_listen", "TOLLGATE_API_LISTEN", "127.0.0.1:8080", "Address of the public API, which Envoy reaches.";
     EDGE_LISTEN = "edge_listen", "TOLLGATE_EDGE_LISTEN", "127.0.0.1:8081", "Address of the edge API, health and metrics. Never public.";
     EDGE_SECRET = "edge_secret", "TOLLGATE_EDGE_SECRET", "", "Secret shared with every Envoy: at least 16 printable ASCII characters without spaces.";
+    TLS_CERTIFICATE = "tls.certificate", "TOLLGATE_TLS_CERTIFICATE", "", "PEM file with the certificate of both listeners (and those between it and its authority): they speak TLS instead of plain HTTP. Watched for changes.";
+    TLS_KEY = "tls.key", "TOLLGATE_TLS_KEY", "", "PEM file with the certificate's private key.";
+    TLS_CLIENT_CA = "tls.client_ca", "TOLLGATE_TLS_CLIENT_CA", "", "PEM file with the authorities of Envoys' certificates: without one, a client gets nothing but health and metrics.";
     REDIS_URL = "redis.url", "TOLLGATE_REDIS_URL", "", "Redis that several control planes share, where there is one: redis://HOST:PORT or rediss://USER:PASSWORD@HOST:PORT/DB.";
     REDIS_TIMEOUT = "redis.timeout", "TOLLGATE_REDIS_TIMEOUT", "25ms", "How long a request waits for an answer of Redis before it goes on without.";
     REDIS_IDENTITIES_FOR = "redis.identities_for", "TOLLGATE_REDIS_IDENTITIES_FOR", "60s", "How long an identity that lies in Redis may be used; a change ends it at once.";

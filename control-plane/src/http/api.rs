@@ -22,6 +22,7 @@ use super::{
     params::{Id, IfMatch, Query, etag},
     policy,
     sign_in::{end_session, list_sessions, log_out, login, refresh},
+    tls::certified,
     webhooks::{self, Delivery},
 };
 use crate::{
@@ -134,6 +135,7 @@ pub fn router(shared: Shared) -> Router {
         .route("/docs", get(openapi::html))
         .method_not_allowed_fallback(async || Refusal::new(ApiCode::MethodNotAllowed))
         .fallback(async || Refusal::new(ApiCode::NotFound))
+        .layer(middleware::from_fn_with_state(shared.clone(), certified))
         .layer(middleware::from_fn_with_state(observer, observe))
         .with_state(shared)
 }

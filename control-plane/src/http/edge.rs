@@ -22,6 +22,7 @@ use super::{
     extract::{Edge, Message},
     observe::{Observer, READY_PATH, note_user, observe},
     ready::ready,
+    tls::certified,
 };
 use crate::{
     domain::{Actor, UserId},
@@ -37,6 +38,8 @@ pub fn router(shared: Shared) -> Router {
         .route(REFRESH_PATH, post(refresh))
         .route(USAGE_PATH, post(usage))
         .route(LEASES_PATH, post(leases))
+        // Those above; whoever watches over us needs no certificate for those below.
+        .route_layer(middleware::from_fn_with_state(shared.clone(), certified))
         .route("/healthz", get(async || "ok\n"))
         .route(READY_PATH, get(ready))
         .route("/metrics", get(metrics))

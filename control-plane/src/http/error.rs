@@ -61,6 +61,7 @@ catalogue! {
     EdgeSecretRequired = "edge_secret_required", 401, "Not an edge", "This API needs the edge secret as a bearer token.";
     SignInRefused = "sign_in_refused", 401, "Not signed in", "The e-mail address or the password is wrong, or this account may not be used.";
     RefreshRefused = "refresh_refused", 401, "Not refreshed", "The refresh token is not good (any more). Sign in again.";
+    CertificateRequired = "certificate_required", 403, "Certificate required", "This listener answers clients that show a certificate of an authority it believes.";
     UserUnknown = Code::UserUnknown.as_str(), Code::UserUnknown.status(), Code::UserUnknown.title(), Code::UserUnknown.detail();
     UserInactive = Code::UserInactive.as_str(), Code::UserInactive.status(), Code::UserInactive.title(), Code::UserInactive.detail();
     TokensExhausted = Code::TokensExhausted.as_str(), Code::TokensExhausted.status(), Code::TokensExhausted.title(), Code::TokensExhausted.detail();

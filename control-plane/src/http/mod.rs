@@ -19,6 +19,7 @@ mod policy;
 mod ready;
 pub mod server;
 mod sign_in;
+pub mod tls;
 mod webhooks;
 
 use std::sync::Arc;
@@ -66,6 +67,8 @@ pub struct Parts {
     pub assertions: Assertions,
     /// The secret of edges.
     pub edge_secret: Secret,
+    /// Whether clients have to show a certificate.
+    pub client_certificates: bool,
     /// The older sign-in, where there is one.
     pub sign_in: Option<SignIn>,
     /// Instances of Clerk that send events.

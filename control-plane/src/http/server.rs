@@ -4,15 +4,26 @@
 use std::{sync::Arc, time::Duration};
 
 use axum::Router;
+use hyper::{
+    Request,
+    body::Incoming,
+    service::{Service as _, service_fn},
+};
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
-    server::{conn::auto, graceful::GracefulShutdown},
+    server::{
+        conn::auto,
+        graceful::{GracefulShutdown, Watcher},
+    },
     service::TowerToHyperService,
 };
 use tokio::{
+    io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
     sync::{Semaphore, watch},
 };
+
+use super::tls::{Certified, Tls};
 
 /// Most connections of one listener.
 const MAX_CONNECTIONS: usize = 4096;
@@ -21,8 +32,14 @@ const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
 /// Largest headers of a request.
 const MAX_HEADERS: usize = 64 * 1024;
 
-/// Serves until `stopping` becomes true, then lets requests in flight finish within `deadline`.
-pub async fn serve(listener: TcpListener, router: Router, mut stopping: watch::Receiver<bool>, deadline: Duration) {
+/// Serves, in TLS where it is given, until `stopping` becomes true, then lets requests in flight finish within `deadline`.
+pub async fn serve(
+    listener: TcpListener,
+    tls: Option<Tls>,
+    router: Router,
+    mut stopping: watch::Receiver<bool>,
+    deadline: Duration,
+) {
     let graceful = GracefulShutdown::new();
     let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     let mut builder = auto::Builder::new(TokioExecutor::new());
@@ -36,10 +53,8 @@ pub async fn serve(listener: TcpListener, router: Router, mut stopping: watch::R
             _ = stopping.wait_for(|stopping| *stopping) => break,
         };
         let Some((stream, place)) = accepted else { continue };
-        let service = TowerToHyperService::new(router.clone());
-        let watcher = graceful.watcher();
-        let builder = Arc::clone(&builder);
-        let mut stopped = stopping.clone();
+        let conversation = Conversation { builder: Arc::clone(&builder), router: router.clone(), graceful: graceful.watcher() };
+        let (tls, mut stopped) = (tls.clone(), stopping.clone());
         tokio::spawn(async move {
             let _place = place;
             // Silence from the start would otherwise hold a place for ever, and hold up a stop.
@@ -50,15 +65,48 @@ pub async fn serve(listener: TcpListener, router: Router, mut stopping: watch::R
             if !spoken {
                 return;
             }
-            let connection = builder.serve_connection(TokioIo::new(stream), service);
-            if let Err(error) = watcher.watch(connection.into_owned()).await {
-                tracing::debug!(%error, "connection ended");
+            let Some(tls) = tls else { return conversation.hold(stream, None).await };
+            let shaken = tokio::select! {
+                shaken = tokio::time::timeout(HEADER_TIMEOUT, tls.accept(stream)) => shaken,
+                _ = stopped.wait_for(|stopped| *stopped) => return,
+            };
+            match shaken {
+                Ok(Ok((stream, certified))) => conversation.hold(stream, certified).await,
+                Ok(Err(error)) => tracing::info!(%error, "no TLS with a client"),
+                Err(_) => tracing::debug!("a client did not finish its TLS handshake in time"),
             }
         });
     }
     drop(listener);
     if tokio::time::timeout(deadline, graceful.shutdown()).await.is_err() {
         tracing::warn!("some requests did not finish in time and were cut off");
+    }
+}
+
+/// What one connection needs.
+struct Conversation {
+    builder: Arc<auto::Builder<TokioExecutor>>,
+    router: Router,
+    graceful: Watcher,
+}
+
+impl Conversation {
+    /// Answers what comes on a connection until it ends. Every request says whether its client has shown a certificate.
+    async fn hold<S>(self, stream: S, certified: Option<Certified>)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let router = TowerToHyperService::new(self.router);
+        let service = service_fn(move |mut request: Request<Incoming>| {
+            if let Some(certified) = certified {
+                request.extensions_mut().insert(certified);
+            }
+            router.call(request)
+        });
+        let connection = self.builder.serve_connection(TokioIo::new(stream), service);
+        if let Err(error) = self.graceful.watch(connection.into_owned()).await {
+            tracing::debug!(%error, "connection ended");
+        }
     }
 }
 
