@@ -23,6 +23,9 @@ pub enum Command {
     /// Print fresh credentials as shell variables, for a `tollgate dev` that runs:
     /// eval "$(tollgate dev credentials)"
     Credentials(CredentialsArgs),
+    /// Make certificates for trying TLS: an authority, and what it signs for Envoy and the control plane.
+    /// envoy/tls shows how they are used.
+    Certs(CertsArgs),
 }
 
 /// How `tollgate dev` runs everything.
@@ -92,6 +95,23 @@ impl RunArgs {
     pub fn issuer(&self) -> Port {
         Port { number: self.issuer_port, what: "the development issuer", option: "--issuer-port" }
     }
+}
+
+/// Where certificates go, and for what.
+#[derive(Debug, Clone, clap::Args)]
+pub struct CertsArgs {
+    /// Folder to write them to; private keys are readable for their owner alone
+    #[arg(long, value_name = "DIR")]
+    pub out: PathBuf,
+    /// Host name or address under which Envoy and the control plane are reached (may be repeated)
+    #[arg(long = "name", value_name = "HOST", default_values_t = ["localhost", "127.0.0.1", "::1"].map(str::to_owned))]
+    pub names: Vec<String>,
+    /// For how many days they hold
+    #[arg(long, value_name = "N", default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..=3650))]
+    pub days: u32,
+    /// Replace those that are there
+    #[arg(long)]
+    pub force: bool,
 }
 
 /// Whose credentials, and what is wrong with them. Without a fault all three are good.

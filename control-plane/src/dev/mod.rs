@@ -3,6 +3,7 @@
 
 mod args;
 mod banner;
+pub mod certs;
 pub mod credentials;
 pub mod data;
 pub mod echo;
@@ -17,6 +18,6 @@ pub mod shipped;
 mod signals;
 mod template;
 
-pub use args::{Args, Command, CredentialsArgs, Faults, RunArgs};
+pub use args::{Args, CertsArgs, Command, CredentialsArgs, Faults, RunArgs};
 pub use fault::DevFault;
 pub use run::run;

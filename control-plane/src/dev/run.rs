@@ -30,6 +30,10 @@ const END: Duration = Duration::from_secs(3);
 /// [`DevFault`], for the person who typed it.
 pub async fn run(args: Args) -> Result<(), DevFault> {
     match args.command {
+        Some(Command::Certs(args)) => {
+            say(&super::certs::make(&args)?);
+            Ok(())
+        }
         Some(Command::Credentials(args)) => print_credentials(&args).await,
         None => everything(&args.run).await,
     }
