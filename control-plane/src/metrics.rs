@@ -55,6 +55,8 @@ pub struct Metrics {
     pub(crate) usage_batches: IntCounterVec,
     /// Whether the policy in use is the newest one: 0 after a faulty one was refused.
     pub(crate) policy_current: Gauge,
+    /// 0 after faulty TLS files were refused.
+    pub(crate) tls_current: Gauge,
 }
 
 impl Metrics {
@@ -111,6 +113,9 @@ impl Metrics {
         let policy_current = Gauge::new("tollgate_policy_current", "0 after a faulty policy was refused.")?;
         registry.register(Box::new(policy_current.clone()))?;
         policy_current.set(1.0);
+        let tls_current = Gauge::new("tollgate_tls_current", "0 after faulty TLS files were refused.")?;
+        registry.register(Box::new(tls_current.clone()))?;
+        tls_current.set(1.0);
         Ok(Self {
             registry,
             requests,
@@ -132,6 +137,7 @@ impl Metrics {
             expired_reservations,
             usage_batches,
             policy_current,
+            tls_current,
         })
     }
 

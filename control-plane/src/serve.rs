@@ -159,7 +159,7 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
         }
     }
     if let Some(watch) = tls_watch {
-        tasks.spawn(watch.watch());
+        tasks.spawn(watch.watch(metrics.clone()));
     }
     let policies = Policies::new(board.clone(), metrics.clone(), in_force);
     match policy_file {

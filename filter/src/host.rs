@@ -218,9 +218,9 @@ pub(crate) fn resume_request() {
 
 /// Answers the current request. Header values are not checked by the host: they have to be safe already.
 #[must_use]
-pub(crate) fn reply(status: u16, details: &str, headers: &[(&str, &[u8])], body: &[u8]) -> bool {
+pub(crate) fn reply(status: u16, grpc_status: u8, details: &str, headers: &[(&str, &[u8])], body: &[u8]) -> bool {
     let headers = serialize(headers);
-    // SAFETY: live slices. -1 leaves the gRPC status to Envoy's mapping from the HTTP status.
+    // SAFETY: live slices. The gRPC status is used where the request is one of gRPC.
     let status = unsafe {
         proxy_send_local_response(
             u32::from(status),
@@ -230,7 +230,7 @@ pub(crate) fn reply(status: u16, details: &str, headers: &[(&str, &[u8])], body:
             body.len(),
             headers.as_ptr(),
             headers.len(),
-            -1,
+            i32::from(grpc_status),
         )
     };
     status == OK

@@ -365,7 +365,7 @@ impl Plugin {
             host::set_filter_state(name, value);
         }
         let headers: Vec<(&str, &[u8])> = reply.headers.iter().map(|(name, value)| (*name, value.as_slice())).collect();
-        if !host::reply(reply.code.status(), reply.code.as_str(), &headers, &reply.body) {
+        if !host::reply(reply.code.status(), reply.code.grpc_status(), reply.code.as_str(), &headers, &reply.body) {
             host::log(LogLevel::Error, "tollgate: the host refused an answer; the request stays paused");
         }
         Flow::Pause

@@ -114,6 +114,6 @@ impl Vm {
 /// Nobody is there to decide: the request is answered with a bare 503, never let through.
 pub(crate) fn shut() -> Flow {
     let code = Code::NotReady;
-    let _ = host::reply(code.status(), code.as_str(), &[("retry-after", b"1")], b"");
+    let _ = host::reply(code.status(), code.grpc_status(), code.as_str(), &[("retry-after", b"1")], b"");
     Flow::Pause
 }

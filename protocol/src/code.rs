@@ -115,6 +115,19 @@ impl Code {
         }
     }
 
+    /// The status of the refusal in gRPC (`google.rpc.Code`). What Envoy would make of the HTTP status tells a client that
+    /// used up its share to try again, and calls 402 unknown.
+    pub const fn grpc_status(self) -> u8 {
+        match self.status() {
+            400 => 3,       // INVALID_ARGUMENT
+            401 => 16,      // UNAUTHENTICATED
+            403 => 7,       // PERMISSION_DENIED
+            402 | 429 => 8, // RESOURCE_EXHAUSTED
+            503 => 14,      // UNAVAILABLE
+            _ => 2,         // UNKNOWN
+        }
+    }
+
     /// Seconds a client should wait before it tries again (`Retry-After`); `None` where trying again is no use.
     pub const fn retry_after(self) -> Option<u32> {
         match self.status() {
@@ -140,6 +153,11 @@ mod tests {
             assert_eq!(serde_json::to_string(code).unwrap(), format!("\"{}\"", code.as_str()));
             assert_eq!(Code::from_word(code.as_str()), Some(*code));
         }
+    }
+
+    #[test]
+    fn every_code_has_a_status_in_grpc() {
+        assert!(Code::ALL.iter().all(|code| code.grpc_status() != 2));
     }
 
     #[test]

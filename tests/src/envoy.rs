@@ -110,13 +110,21 @@ impl Envoy {
         let config = around.dir.join("envoy.yaml");
         std::fs::write(&config, text).expect("Envoy's configuration");
 
-        let local = |port| SocketAddr::from(([127, 0, 0, 1], port));
-        let (addr, admin) = (local(envoy_port), local(admin_port));
-        let log = around.dir.join("envoy.log");
-        let options = EnvoyOptions { program, config, log, concurrency: around.workers, admin };
+        Self::run(program, config, around.workers, [envoy_port, admin_port]).await
+    }
+
+    /// Starts Envoy with a configuration that is written already, in the folder of `config`: ports of clients and of the
+    /// admin interface.
+    ///
+    /// # Panics
+    /// If it does not start; with the end of its log.
+    pub async fn run(program: PathBuf, config: PathBuf, workers: u16, ports: [u16; 2]) -> Self {
+        let [addr, admin] = ports.map(|port| SocketAddr::from(([127, 0, 0, 1], port)));
+        let dir = config.parent().expect("a folder").to_owned();
+        let options = EnvoyOptions { program, config, log: dir.join("envoy.log"), concurrency: workers, admin };
         let mut process = Process::start(options).unwrap_or_else(|fault| panic!("{fault}"));
         process.wait_ready(START).await.unwrap_or_else(|fault| panic!("{fault}"));
-        Self { addr, admin, dir: around.dir.clone(), process }
+        Self { addr, admin, dir, process }
     }
 
     /// Its process id.

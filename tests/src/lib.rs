@@ -10,4 +10,5 @@ pub mod ports;
 pub mod redis;
 pub mod stack;
 pub mod svix;
+pub mod tls;
 pub mod wait;

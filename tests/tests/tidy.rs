@@ -284,7 +284,8 @@ fn no_shipped_envoy_configuration_can_fail_open() {
     let sources = files("envoy", &[".yaml", ".yml", ".toml", ".json"]);
     let found = lines_with(&sources, &["FAIL_OPEN", "fail_open", "failure_mode_allow"], &[]);
     nothing(found, "an Envoy configuration fails open");
-    let local = fs::read_to_string(root().join("envoy/local/envoy.yaml")).expect("the local configuration");
+    let whole: Vec<_> = sources.iter().filter(|(path, _)| path.ends_with("/envoy.yaml")).collect();
+    assert!(whole.len() >= 2, "the configurations have moved");
     for wanted in [
         "failure_policy: FAIL_RELOAD",
         "normalize_path: true",
@@ -293,7 +294,14 @@ fn no_shipped_envoy_configuration_can_fail_open() {
         "headers_with_underscores_action: REJECT_REQUEST",
         "stream_idle_timeout:",
     ] {
-        assert!(local.contains(wanted), "envoy/local/envoy.yaml lacks '{wanted}'");
+        for (path, text) in &whole {
+            assert!(text.contains(wanted), "{path} lacks '{wanted}'");
+            let (cors, ours, router) =
+                ("name: envoy.filters.http.cors", "- name: tollgate\n", "name: envoy.filters.http.router");
+            let places =
+                [cors, ours, router].map(|name| text.find("http_filters:").and_then(|at| text[at..].find(name)));
+            assert!(places[0].is_some() && places.is_sorted(), "{path}: CORS, then Tollgate, then the router");
+        }
     }
 }
 

@@ -46,7 +46,11 @@ pub fn make(args: &CertsArgs) -> Result<String, DevFault> {
         let there = there.path.display();
         return Err(DevFault::Other(format!("{there} is there already; use --force to make all of them anew")));
     }
-    DirBuilder::new().recursive(true).mode(0o755).create(&args.out).map_err(DevFault::file("cannot make", &args.out))?;
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o755)
+        .create(&args.out)
+        .map_err(DevFault::file("cannot make", &args.out))?;
     for output in &outputs {
         write(output)?;
     }
@@ -60,11 +64,8 @@ pub fn make(args: &CertsArgs) -> Result<String, DevFault> {
 }
 
 fn sign(args: &CertsArgs) -> Result<Vec<Output>, DevFault> {
-    let file = |name: &str, text: String, secret| Output {
-        path: args.out.join(name),
-        text: Zeroizing::new(text),
-        secret,
-    };
+    let file =
+        |name: &str, text: String, secret| Output { path: args.out.join(name), text: Zeroizing::new(text), secret };
     let now = SystemClock.now().unix_seconds();
     let at = |seconds: u64| date_time_ymd(1970, 1, 1) + Duration::from_secs(seconds);
     let params = |name: &str| {

@@ -53,7 +53,8 @@ pub async fn serve(
             _ = stopping.wait_for(|stopping| *stopping) => break,
         };
         let Some((stream, place)) = accepted else { continue };
-        let conversation = Conversation { builder: Arc::clone(&builder), router: router.clone(), graceful: graceful.watcher() };
+        let conversation =
+            Conversation { builder: Arc::clone(&builder), router: router.clone(), graceful: graceful.watcher() };
         let (tls, mut stopped) = (tls.clone(), stopping.clone());
         tokio::spawn(async move {
             let _place = place;

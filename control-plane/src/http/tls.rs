@@ -22,9 +22,12 @@ use super::{
     Shared,
     error::{ApiCode, Refusal},
 };
-use crate::config::{
-    TlsFiles,
-    settings::{self, Setting},
+use crate::{
+    config::{
+        TlsFiles,
+        settings::{self, Setting},
+    },
+    metrics::Metrics,
 };
 
 /// How often the files are looked at. What is new is taken when it is the same at the next look: certificate and key are
@@ -84,7 +87,7 @@ impl TlsWatch {
 
     /// Watches the files for as long as it is not stopped. A faulty new set is refused as a whole, and the last good one
     /// goes on.
-    pub async fn watch(mut self) {
+    pub async fn watch(mut self, metrics: Metrics) {
         let mut unreadable = false;
         let mut seen = None;
         loop {
@@ -111,8 +114,12 @@ impl TlsWatch {
                     Ok(server) => {
                         tracing::info!("new certificate");
                         self.current.send_replace(Arc::new(server));
+                        metrics.tls_current.set(1.0);
                     }
-                    Err(fault) => tracing::error!(%fault, "the last good certificate goes on"),
+                    Err(fault) => {
+                        tracing::error!(%fault, "the last good certificate goes on");
+                        metrics.tls_current.set(0.0);
+                    }
                 }
             } else {
                 seen = Some(digest);
@@ -154,7 +161,7 @@ impl Material {
     fn digest(&self) -> [u8; 32] {
         let parts = [Some(&self.certificate), Some(&*self.key), self.client_ca.as_ref()];
         // Hashes of hashes: where one part ends and the next begins is no question.
-        let digests = parts.map(|part| part.map(|bytes| Sha256::digest(bytes)).unwrap_or_default());
+        let digests = parts.map(|part| part.map(Sha256::digest).unwrap_or_default());
         digests.iter().fold(Sha256::new(), |all, one| all.chain_update(one)).finalize().into()
     }
 
@@ -202,11 +209,7 @@ fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
 
 /// Around every route that Envoy alone may ask: where clients have to show a certificate, one that has shown none goes no
 /// further.
-pub(super) async fn certified(
-    State(shared): State<Shared>,
-    request: Request,
-    next: Next,
-) -> Result<Response, Refusal> {
+pub(super) async fn certified(State(shared): State<Shared>, request: Request, next: Next) -> Result<Response, Refusal> {
     if shared.client_certificates && request.extensions().get::<Certified>().is_none() {
         return Err(Refusal::new(ApiCode::CertificateRequired));
     }

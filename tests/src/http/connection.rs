@@ -1,9 +1,9 @@
 //! One connection to a server: bytes out, strictly read answers in. It must not know what is asked.
 
-use std::{io, net::SocketAddr};
+use std::{fmt::Debug, io, net::SocketAddr};
 
 use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
     net::TcpStream,
     time::timeout,
 };
@@ -11,10 +11,15 @@ use tokio::{
 use super::{Answer, Request};
 use crate::wait::PATIENCE;
 
+/// What a connection goes over: TCP, or TLS on it.
+pub trait Stream: AsyncRead + AsyncWrite + Unpin + Send + Debug {}
+
+impl<S: AsyncRead + AsyncWrite + Unpin + Send + Debug> Stream for S {}
+
 /// One connection.
 #[derive(Debug)]
 pub struct Connection {
-    stream: TcpStream,
+    stream: Box<dyn Stream>,
     unread: Vec<u8>,
 }
 
@@ -30,7 +35,12 @@ impl Connection {
     pub async fn open(addr: SocketAddr) -> io::Result<Self> {
         let stream = TcpStream::connect(addr).await?;
         stream.set_nodelay(true)?;
-        Ok(Self { stream, unread: Vec::new() })
+        Ok(Self::over(stream))
+    }
+
+    /// Goes on over what is connected already.
+    pub fn over(stream: impl Stream + 'static) -> Self {
+        Self { stream: Box::new(stream), unread: Vec::new() }
     }
 
     /// Sends a request and reads its answer. Nothing may follow it.
@@ -101,7 +111,11 @@ impl Connection {
         }
     }
 
-    async fn up_to(&mut self, end: &[u8]) -> io::Result<Vec<u8>> {
+    /// Reads up to the end of these bytes.
+    ///
+    /// # Errors
+    /// If the connection ends, or nothing comes in time.
+    pub async fn up_to(&mut self, end: &[u8]) -> io::Result<Vec<u8>> {
         loop {
             if let Some(at) = self.unread.windows(end.len()).position(|window| window == end) {
                 return Ok(self.unread.drain(..at + end.len()).collect());

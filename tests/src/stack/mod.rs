@@ -66,7 +66,7 @@ impl Stack {
             workers: options.workers,
             api_port: config.api_listen.port(),
             edge_port: config.edge_listen.port(),
-            backend_port: echo.addr.port(),
+            backend_port: options.backend_port.unwrap_or(echo.addr.port()),
             edge_secret: EDGE_SECRET.to_owned(),
             filter_settings: options.filter_settings,
         };

@@ -39,6 +39,8 @@ pub struct Options {
     pub legacy_keys: Vec<Jwk>,
     /// Where the data is, instead of a SQLite file in the stack's folder.
     pub store: Option<StoreLocation>,
+    /// Port of a backend of the test's own, instead of the one that echoes.
+    pub backend_port: Option<u16>,
     /// Sign the tokens of the older sign-in with a key of our own, beside those that the shared secret has signed.
     pub own_key: bool,
 }
@@ -53,6 +55,7 @@ impl Default for Options {
             legacy_audience: Vec::new(),
             legacy_keys: Vec::new(),
             store: None,
+            backend_port: None,
             own_key: false,
         }
     }

@@ -5,6 +5,7 @@ mod key_sets;
 mod listeners;
 mod resolve;
 mod sync;
+mod tls;
 
 use std::{net::SocketAddr, time::Duration};
 

@@ -215,7 +215,8 @@ impl Engine {
 
     /// The answer to a request that is refused without being looked at.
     pub fn refusal(&self, request: &RequestView<'_>, code: Code) -> Reply {
-        Reply::refuse(code, &self.realm, request.request_id)
+        let reply = Reply::refuse(code, &self.realm, request.request_id);
+        if request.grpc { reply.into_grpc() } else { reply }
     }
 
     fn road(

@@ -50,6 +50,8 @@ pub struct RequestView<'a> {
     pub api_key: Field<'a>,
     /// `authorization`. Envoy joins several with a comma.
     pub authorization: Field<'a>,
+    /// Whether this is a call of gRPC, by its `content-type`.
+    pub grpc: bool,
     /// Every `cookie` header: HTTP/1 leaves several apart.
     pub cookies: Vec<&'a [u8]>,
     /// Names of the reserved headers that the client sent, in the spelling it used; may repeat.
@@ -65,6 +67,7 @@ impl<'a> RequestView<'a> {
                 b":method" => view.method = value,
                 b":path" => view.path = value,
                 b":authority" => view.authority = value,
+                b"content-type" => view.grpc = is_grpc(value),
                 _ if name == headers::API_KEY.as_bytes() => view.api_key.add(value),
                 _ if name == headers::AUTHORIZATION.as_bytes() => view.authorization.add(value),
                 _ if name == headers::COOKIE.as_bytes() => view.cookies.push(value),
@@ -74,5 +77,30 @@ impl<'a> RequestView<'a> {
             }
         }
         view
+    }
+}
+
+/// `application/grpc`, alone or with a subtype or parameters ("gRPC over HTTP/2", Requests).
+fn is_grpc(content_type: &[u8]) -> bool {
+    let rest = content_type.strip_prefix(b"application/grpc");
+    rest.is_some_and(|rest| matches!(rest.first(), None | Some(b'+' | b';')))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_grpc;
+
+    #[test]
+    fn calls_of_grpc_are_known_by_their_content_type() {
+        for (value, expected) in [
+            ("application/grpc", true),
+            ("application/grpc+proto", true),
+            ("application/grpc;charset=utf-8", true),
+            ("application/grpc-web", false),
+            ("application/json", false),
+            ("", false),
+        ] {
+            assert_eq!(is_grpc(value.as_bytes()), expected, "{value}");
+        }
     }
 }

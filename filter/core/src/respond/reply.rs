@@ -12,7 +12,7 @@ pub struct Reply {
     pub code: Code,
     /// Names and values; every value is visible ASCII and spaces.
     pub headers: Vec<(&'static str, Vec<u8>)>,
-    /// `application/problem+json`.
+    /// `application/problem+json`; in gRPC, the text of `grpc-message`.
     pub body: Vec<u8>,
     /// For filter state.
     pub facts: Facts,
@@ -60,6 +60,15 @@ impl Reply {
             facts: vec![("tollgate.code", encode(code.as_str()))],
         }
     }
+
+    /// The same for a call of gRPC. Envoy makes a trailers-only answer of it: our content type would stand where gRPC
+    /// needs its own, and the body becomes `grpc-message`, which people read.
+    #[must_use]
+    pub fn into_grpc(mut self) -> Self {
+        self.headers.retain(|(name, _)| *name != "content-type");
+        self.body = format!("{}: {}", self.code, self.code.detail()).into_bytes();
+        self
+    }
 }
 
 #[cfg(test)]
@@ -80,6 +89,14 @@ mod tests {
         let reply = Reply::refuse(Code::NotReady, "shop", b"");
         assert_eq!(header(&reply, "retry-after").unwrap(), "1");
         assert_eq!(header(&reply, "www-authenticate"), None);
+    }
+
+    #[test]
+    fn a_call_of_grpc_gets_a_message_and_no_content_type_of_ours() {
+        let reply = Reply::refuse(Code::TokenExpired, "shop", b"id-1").into_grpc();
+        assert!(reply.headers.iter().all(|(name, _)| *name != "content-type"));
+        assert!(reply.headers.iter().any(|(name, _)| *name == "www-authenticate"));
+        assert_eq!(reply.body, b"token_expired: The token has expired. Get a new one.");
     }
 
     #[test]
