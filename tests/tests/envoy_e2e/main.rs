@@ -4,8 +4,8 @@
 mod carriers;
 mod changes;
 mod codes;
-mod credits;
 mod configurations;
+mod credits;
 mod crowd;
 mod dev_mode;
 mod hostile;
