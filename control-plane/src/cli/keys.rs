@@ -91,7 +91,7 @@ pub(super) struct Issue {
 }
 
 /// `90s`, `15m`, `12h`, `30d` as seconds.
-fn seconds(text: &str) -> Result<i64, String> {
+pub(super) fn seconds(text: &str) -> Result<i64, String> {
     let problem = || "must be a whole number with a unit, such as 90s, 15m, 12h or 30d".to_owned();
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();
     let (number, unit) = text.split_at(digits);

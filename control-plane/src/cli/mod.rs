@@ -11,6 +11,7 @@ mod import;
 mod keys;
 mod output;
 mod policy;
+mod revoke;
 mod serve;
 mod store;
 mod tokens;
@@ -37,7 +38,8 @@ pub struct Cli {
 }
 
 const AFTER_HELP: &str = "\
-users, keys, tokens, policy get and put, import and export work on the store that the settings name, with or without a server that runs; one \
+users, keys, revoke, tokens, policy get and put, import and export work on the store that the settings name, with or
+without a server that runs; one \
 that does hears of every change within a moment.
 
 Exit codes:
@@ -72,6 +74,8 @@ enum Command {
     /// API keys: list, issue, rotate, revoke, import.
     #[command(subcommand)]
     Keys(Box<keys::Command>),
+    /// Refuse a token, a session, or all tokens that a key has signed, at every Envoy.
+    Revoke(revoke::Args),
     /// Tokens (credits): balances, grants, corrections.
     #[command(subcommand)]
     Tokens(Box<tokens::Command>),
@@ -114,6 +118,7 @@ pub async fn run(cli: Cli) -> ExitCode {
         Command::Dev(args) => dev::run(*args).await.map_err(|fault| CliFault::Failed(fault.to_string())),
         Command::Users(command) => users::run(&scene, *command).await,
         Command::Keys(command) => keys::run(&scene, *command).await,
+        Command::Revoke(args) => revoke::run(&scene, args).await,
         Command::Tokens(command) => tokens::run(&scene, *command).await,
         Command::Import(command) => import::run(&scene, command).await,
         Command::Export(command) => export::run(&scene, command).await,

@@ -20,7 +20,7 @@ use super::{
     observe::{Observer, RequestId, observe},
     openapi::{self, Described},
     params::{Id, IfMatch, Query, etag},
-    policy,
+    policy, revocations,
     sign_in::{end_session, list_sessions, log_out, login, refresh},
     tls::certified,
     webhooks::{self, Delivery},
@@ -105,6 +105,8 @@ routes! {
     GET "/api/admin/users/{id}/tokens/history" => credits::admin::history((Id, Query<HistoryPage>)), "What has changed the balance of a user";
     POST "/api/admin/users/{id}/grant" => credits::admin::grant((Id, Keyed<Amount>)), "Give tokens to a user", LimitReached;
     POST "/api/admin/users/{id}/adjust" => credits::admin::adjust((Id, Keyed<Correction>)), "Correct the balance of a user", TokensExhausted, LimitReached;
+    POST "/api/admin/users/{id}/logout" => revocations::log_out(Id), "Sign a user out everywhere: no token issued before is taken any more";
+    POST "/api/admin/revocations" => revocations::revoke(Body<revocations::Order>), "Revoke a token, a session, or all tokens that a key has signed";
     GET "/api/admin/keys" => admin::keys(Query<admin::KeySearch>), "Search API keys, revoked ones too, newest first";
     GET "/api/admin/keys/{id}" => admin::key(Id), "An API key";
     DELETE "/api/admin/keys/{id}" => admin::revoke_key(Id), "Revoke an API key";

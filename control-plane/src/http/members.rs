@@ -158,6 +158,21 @@ impl Members {
         })
     }
 
+    /// A word of a closed set that has to be there.
+    pub(super) fn needed_word<T: Copy>(
+        &mut self,
+        member: &'static str,
+        all: &'static [T],
+        word: impl Fn(T) -> &'static str,
+    ) -> Option<T> {
+        let is_there = self.given.contains_key(member);
+        let found = self.word(member, all, word);
+        if found.is_none() && !is_there {
+            self.needed(member);
+        }
+        found
+    }
+
     /// An object.
     pub(super) fn object(&mut self, member: &'static str) -> Option<Map<String, Value>> {
         self.note(member, || Object::with_type(Type::Object).into());

@@ -17,6 +17,7 @@ mod origin;
 mod params;
 mod policy;
 mod ready;
+mod revocations;
 pub mod server;
 mod sign_in;
 pub mod tls;

@@ -15,6 +15,7 @@ pub mod policy_file;
 pub mod policy_place;
 pub mod profile;
 pub mod resolve;
+pub mod revocations;
 pub mod seen;
 pub mod sessions;
 pub mod sign_in;

@@ -50,7 +50,7 @@ async fn every_command_has_a_help() {
             assert!(help.contains(&format!("tollgate {command} {inner}")) && help.contains("--json"), "{help}");
         }
     }
-    for command in ["serve", "dev", "config", "explain", "completion"] {
+    for command in ["serve", "dev", "config", "explain", "completion", "revoke"] {
         assert!(shop.run(&[command, "--help"]).await.ended(0).out.contains("Usage: tollgate"));
     }
     assert!(!shop.dir.path().join("tollgate.db").exists(), "help opens no store");

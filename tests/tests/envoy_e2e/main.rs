@@ -14,6 +14,7 @@ mod memory;
 mod other_programs;
 mod outages;
 mod public_api;
+mod revocations;
 mod rules;
 mod sign_in;
 mod signatures;

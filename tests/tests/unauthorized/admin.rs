@@ -225,3 +225,47 @@ async fn tokens_are_given_once_and_corrected_and_both_is_noted() {
     assert_eq!(noted["actor"], format!("user:{}", world.boss.id), "{noted}");
     world.running.shutdown().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tokens_sessions_and_keys_are_revoked_by_name() {
+    let world = World::start().await;
+    let order = async |body: Value| world.boss("POST", "/api/admin/revocations", Some(body), &[]).await;
+    for what in ["token", "session", "key"] {
+        let made = order(json!({"what": what, "id": format!("{what}_1"), "issuer": "https://issuer.test"})).await;
+        assert_eq!(made.status, 201, "{}", made.text());
+        let body = made.json();
+        assert!(body["what"] == what && body["until"].is_string(), "{body}");
+    }
+    let noted = async || {
+        let log = world.boss("GET", "/api/admin/audit?limit=200", None, &[]).await.json();
+        let actions = log["items"].as_array().cloned().unwrap_or_default().into_iter();
+        let actions = actions.filter_map(|entry| entry["action"].as_str().map(str::to_owned));
+        actions.filter(|action| action.ends_with(".revoked")).collect::<Vec<_>>()
+    };
+    assert_eq!(noted().await, ["signing_key.revoked", "session.revoked", "token.revoked"]);
+    for (bad, field) in [
+        (json!({"id": "x"}), "what"),
+        (json!({"what": "user", "id": "x"}), "what"),
+        (json!({"what": "token"}), "id"),
+        (json!({"what": "token", "id": ""}), "id"),
+        (json!({"what": "token", "id": "a\u{7}"}), "id"),
+        (json!({"what": "token", "id": "x".repeat(256)}), "id"),
+        (json!({"what": "token", "id": "x", "issuer": ""}), "issuer"),
+        (json!({"what": "token", "id": "x", "until": "2020-01-01T00:00:00Z"}), "until"),
+        (json!({"what": "token", "id": "x", "until": "2999-01-01T00:00:00Z"}), "until"),
+    ] {
+        let answer = order(bad.clone()).await;
+        let body = answer.json();
+        let faults: Vec<_> =
+            body["faults"].as_array().into_iter().flatten().map(|fault| fault["field"].clone()).collect();
+        assert_eq!((answer.status, faults), (400, vec![json!(field)]), "{bad}");
+    }
+    assert_eq!(noted().await.len(), 3, "nothing else was revoked");
+
+    let log_out = format!("/api/admin/users/{}/logout", world.ada.id);
+    assert_eq!(world.boss("POST", &log_out, None, &[]).await.status, 204);
+    let ada = world.boss("GET", &format!("/api/admin/users/{}", world.ada.id), None, &[]).await.json();
+    assert!(ada["last_logout_at"].is_string(), "{ada}");
+    assert_eq!(world.boss("POST", "/api/admin/users/nobody/logout", None, &[]).await.status, 404);
+    world.running.shutdown().await;
+}

@@ -129,10 +129,11 @@ impl World {
 /// What a route of the table is asked with; `None`: it takes no body.
 pub(crate) fn good_body(method: &str, path: &str) -> Option<Value> {
     match (method, path) {
-        ("GET" | "DELETE", _) | (_, "/auth/logout") => None,
+        ("GET" | "DELETE", _) | (_, "/auth/logout" | "/api/admin/users/{id}/logout") => None,
         ("PUT", _) => Some(json!({"policy": "default = \"authenticate\""})),
         ("PATCH", _) => Some(json!({"name": "changed"})),
         (_, path) if path.ends_with("/rotate") => Some(json!({"overlap_seconds": 60})),
+        (_, "/api/admin/revocations") => Some(json!({"what": "token", "id": "jti_1"})),
         (_, "/api/tokens/consume") => Some(json!({"amount": 1})),
         (_, path) if path.ends_with("/grant") || path.ends_with("/adjust") => Some(json!({"amount": 1})),
         _ => Some(json!({"name": "made by an intruder"})),
