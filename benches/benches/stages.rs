@@ -16,7 +16,7 @@ use tollgate_protocol::{
     config::Limits,
     edge::Settings,
     issuer::{ClaimNames, Issuer, IssuerKind, MissingParty},
-    policy::{By, Fallback, Limit, LimitHeader, Policy, Route},
+    policy::{By, Fallback, Limit, LimitHeader, Policy, Route, Scope},
 };
 
 #[allow(dead_code)]
@@ -55,7 +55,8 @@ fn token(alg: Alg) -> String {
 /// Everything needs a credential; one path has a limit, whose bucket no measurement empties.
 fn policy() -> Policy {
     let rate = Some(Rate { requests: u32::MAX, seconds: 1, burst: None });
-    let limit = Limit { by: By::User, rate, tiers: BTreeMap::new(), headers: LimitHeader::ALL.to_vec() };
+    let limit =
+        Limit { by: By::User, scope: Scope::Envoy, rate, tiers: BTreeMap::new(), headers: LimitHeader::ALL.to_vec() };
     let route = Route { path: "/limited/**".into(), limits: vec!["calls".into()], ..Route::default() };
     let limits = BTreeMap::from([("calls".into(), limit)]);
     Policy { fallback: Fallback::Authenticate, limits, routes: vec![route], ..Policy::default() }

@@ -31,6 +31,7 @@ use crate::{
         key_sets::{Fetched, KeySets},
         policies::{self, Policies, PoliciesFault},
         seen::Seen,
+        shared_limits::SharedLimits,
         sign_in::{Counters, InMemory, Replicated, SignIn, SignInFault},
         webhooks::Webhooks,
     },
@@ -183,6 +184,7 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     let edge_secret = config.edge_secret;
     let shared = Shared::new(Parts {
         app,
+        shared_limits: SharedLimits::new(shared_cache.clone()),
         cache: shared_cache,
         readiness: Readiness::default(),
         identities,

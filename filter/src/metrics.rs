@@ -20,6 +20,8 @@ pub(crate) struct Metrics {
     spent: Option<u32>,
     lease_calls: Option<u32>,
     lease_failures: Option<u32>,
+    limits_calls: Option<u32>,
+    limits_failures: Option<u32>,
     heard_seconds: Option<u32>,
     cached_tokens: Option<u32>,
     cached_identities: Option<u32>,
@@ -42,6 +44,8 @@ impl Metrics {
             spent: define(MetricType::Counter, "tollgate_tokens_used_total"),
             lease_calls: define(MetricType::Counter, "tollgate_lease_calls_total"),
             lease_failures: define(MetricType::Counter, "tollgate_lease_failures_total"),
+            limits_calls: define(MetricType::Counter, "tollgate_limits_calls_total"),
+            limits_failures: define(MetricType::Counter, "tollgate_limits_failures_total"),
             heard_seconds: define(MetricType::Gauge, "tollgate_control_plane_heard_seconds"),
             cached_tokens: define(MetricType::Gauge, "tollgate_cached_tokens"),
             cached_identities: define(MetricType::Gauge, "tollgate_cached_identities"),
@@ -107,6 +111,14 @@ impl Metrics {
         count(self.lease_calls, 1);
         if !is_answered {
             count(self.lease_failures, 1);
+        }
+    }
+
+    /// A report about limits over all Envoys was answered, or was not.
+    pub(crate) fn limits_call(&self, is_answered: bool) {
+        count(self.limits_calls, 1);
+        if !is_answered {
+            count(self.limits_failures, 1);
         }
     }
 

@@ -14,6 +14,7 @@ use tollgate_protocol::{
     config::PluginConfig,
     credits::{LEASES_PATH, USAGE_PATH},
     edge,
+    limits::LIMITS_PATH,
 };
 
 use crate::{
@@ -34,6 +35,8 @@ pub(crate) const TICK_MS: u32 = 100;
 const RESOLVE_TIMEOUT_MS: u32 = 2_000;
 /// Bound on calls about leases and use, in milliseconds.
 const CREDITS_TIMEOUT_MS: u32 = 1_000;
+/// Bound on reports about limits, in milliseconds.
+const LIMITS_TIMEOUT_MS: u32 = 1_000;
 /// A request that waits for an identity gives up a little after the call has, in milliseconds.
 const IDENTITY_HOLD_MS: u64 = 2_500;
 
@@ -62,6 +65,7 @@ pub(crate) struct Plugin {
     usage_call: Option<u32>,
     /// Whose requests have ended that had tokens set aside.
     freed: Vec<Rc<str>>,
+    limits_call: Option<u32>,
     announced: bool,
 }
 
@@ -93,6 +97,7 @@ impl Plugin {
             lease_call: None,
             usage_call: None,
             freed: Vec::new(),
+            limits_call: None,
             announced: false,
             config,
         };
@@ -108,6 +113,7 @@ impl Plugin {
             self.sync.tick(&mut self.engine, &self.world, &self.config.control_plane, self.follower.is_broken(), now);
         self.catch_up(now);
         self.engine.tick(now, &self.world);
+        self.make_beside(now);
         for user in core::mem::take(&mut self.freed) {
             self.again_for_credits(&user, now);
         }
@@ -230,10 +236,15 @@ impl Plugin {
             Step::Done(verdict) => self.carry_out(context, verdict, &request),
             Step::Wait(wait) => self.wait(context, wait, credits_until, &request, now),
         };
+        self.make_beside(now);
+        flow
+    }
+
+    /// Makes the calls that no request waits for.
+    fn make_beside(&mut self, now: Now) {
         for call in self.engine.take_beside() {
             let _ = self.make(call, now);
         }
-        flow
     }
 
     fn wait(
@@ -272,6 +283,14 @@ impl Plugin {
                 let body = serde_json::to_vec(&edge::RefreshRequest { issuer }).unwrap_or_default();
                 // Its answer is not waited for: newer keys come by sync.
                 sync::call(control, "POST", edge::REFRESH_PATH, &body, RESOLVE_TIMEOUT_MS).is_some()
+            }
+            Call::Limits(report) => {
+                let body = serde_json::to_vec(&report).unwrap_or_default();
+                self.limits_call = sync::call(control, "POST", LIMITS_PATH, &body, LIMITS_TIMEOUT_MS);
+                if self.limits_call.is_none() {
+                    self.engine.limits_answered(None, now, &self.world);
+                }
+                self.limits_call.is_some()
             }
             Call::Resolve(subject, question) => {
                 let body = serde_json::to_vec(&question).unwrap_or_default();
@@ -330,6 +349,11 @@ impl Plugin {
             self.usage_call = None;
             let answer = body.ok().and_then(|body| serde_json::from_slice(&body).ok());
             self.engine.wallet().usage_answered(answer, now.0);
+        } else if self.limits_call == Some(token) {
+            self.limits_call = None;
+            let answer = body.ok().and_then(|body| serde_json::from_slice(&body).ok());
+            self.metrics.limits_call(answer.is_some());
+            self.engine.limits_answered(answer, now, &self.world);
         }
     }
 

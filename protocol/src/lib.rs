@@ -16,6 +16,7 @@ pub mod edge;
 pub mod headers;
 pub mod identity;
 pub mod issuer;
+pub mod limits;
 pub mod policy;
 pub mod problem;
 pub mod rate;

@@ -38,12 +38,15 @@ pub enum Fallback {
     Authenticate,
 }
 
-/// How often somebody may come. Counted over all routes that name it, and exactly over all workers of one Envoy.
+/// How often somebody may come. Counted over all routes that name it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Limit {
     /// Who has a count of their own.
     pub by: By,
+    /// Where requests are counted together.
+    #[serde(default, skip_serializing_if = "Scope::is_envoy")]
+    pub scope: Scope,
     /// How often whoever has no tier of their own may come.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rate: Option<Rate>,
@@ -54,6 +57,35 @@ pub struct Limit {
     /// What answers tell about it; absent: everything.
     #[serde(default = "all_headers", skip_serializing_if = "is_all_headers")]
     pub headers: Vec<LimitHeader>,
+}
+
+/// Where the requests of a limit are counted together.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Scope {
+    /// In one Envoy, exactly over all its workers.
+    #[default]
+    Envoy,
+    /// In all Envoys of the control plane: never more than the limit, and what each may let through before it hears of the
+    /// others.
+    Global,
+}
+
+impl Scope {
+    /// Every kind.
+    pub const ALL: &'static [Self] = &[Self::Envoy, Self::Global];
+
+    /// The word in policies.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Envoy => "envoy",
+            Self::Global => "global",
+        }
+    }
+
+    fn is_envoy(&self) -> bool {
+        *self == Self::Envoy
+    }
 }
 
 fn all_headers() -> Vec<LimitHeader> {

@@ -9,6 +9,7 @@ use tollgate_protocol::{
     credits::{LeaseAnswer, LeaseOutcome, LeaseRequest, TakeOutcome, UsageAnswer, UsageReport},
     edge::{Change, ResolveAnswer, ResolveRequest, SyncAnswer},
     headers,
+    limits::{LimitsAnswer, LimitsReport},
     problem::Problem,
 };
 
@@ -56,6 +57,8 @@ fn every_message_reads_and_writes_as_it_is_written_down() {
     check::<UsageAnswer>("usage-answer.json");
     check::<LeaseRequest>("leases.json");
     check::<LeaseAnswer>("leases-answer.json");
+    check::<LimitsReport>("limits.json");
+    check::<LimitsAnswer>("limits-answer.json");
     let problem: Problem = check("problem.json");
     assert_eq!(problem, Problem::new(problem.code, &problem.request_id));
 }

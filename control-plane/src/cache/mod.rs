@@ -2,6 +2,7 @@
 //! milliseconds at most, and after the first answer that does not come nobody waits at all until it is back. Nothing
 //! here knows what a value means, and nobody else names the driver.
 
+mod buckets;
 mod metrics;
 mod seal;
 
@@ -22,7 +23,10 @@ use tokio::{
 use tracing::Instrument as _;
 
 use self::metrics::CacheMetrics;
-pub use self::seal::{NameKey, Seal};
+pub use self::{
+    buckets::Take,
+    seal::{NameKey, Seal},
+};
 use crate::{config::RedisConfig, metrics::Metrics, random};
 
 /// How long a connection may take to be there: requests do not wait for it.
@@ -82,6 +86,7 @@ struct Inner {
     timeout: Duration,
     take: Script,
     give_back: Script,
+    buckets: Script,
     metrics: CacheMetrics,
 }
 
@@ -111,6 +116,7 @@ impl SharedCache {
             timeout: config.timeout,
             take: Script::new(TAKE),
             give_back: Script::new(GIVE_BACK),
+            buckets: buckets::script(),
             metrics: CacheMetrics::new(metrics)?,
         };
         let cache = Self { inner: Arc::new(inner) };

@@ -2,6 +2,7 @@
 
 mod api_key;
 pub mod audit;
+mod bucket;
 mod change;
 pub mod clerk;
 mod email;
@@ -15,6 +16,7 @@ mod user;
 
 pub use api_key::{ApiKey, KeyFilter, KeyId, KeyStanding, MAX_NAME_CHARS, MAX_SCOPES, PlainKey, Scope};
 pub use audit::{Actor, AuditEntry, Stamp};
+pub use bucket::BucketPace;
 pub use change::{FeedEntry, Happening};
 pub use email::Email;
 pub use imported::ImportedUser;

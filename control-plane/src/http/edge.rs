@@ -13,6 +13,7 @@ use tollgate_protocol::{
     Cursor,
     credits::{LEASES_PATH, USAGE_PATH},
     edge::{Outcome, REFRESH_PATH, RESOLVE_PATH, RefreshRequest, ResolveAnswer, ResolveRequest, SYNC_PATH, SyncAnswer},
+    limits::{LIMITS_PATH, LimitsAnswer, LimitsReport, MAX_BUCKETS, MAX_LIMITS_BODY},
 };
 
 use super::{
@@ -25,6 +26,7 @@ use super::{
     tls::certified,
 };
 use crate::{
+    cache::Away,
     domain::{Actor, UserId},
     service::ServiceError,
 };
@@ -38,6 +40,7 @@ pub fn router(shared: Shared) -> Router {
         .route(REFRESH_PATH, post(refresh))
         .route(USAGE_PATH, post(usage))
         .route(LEASES_PATH, post(leases))
+        .route(LIMITS_PATH, post(limits))
         // Those above; whoever watches over us needs no certificate for those below.
         .route_layer(middleware::from_fn_with_state(shared.clone(), certified))
         .route("/healthz", get(async || "ok\n"))
@@ -117,6 +120,27 @@ async fn resolve_credential(
 async fn refresh(_: Edge, State(shared): State<Shared>, Message(request): Message<RefreshRequest>) -> StatusCode {
     shared.key_sets.ask(&request.issuer);
     StatusCode::ACCEPTED
+}
+
+async fn limits(
+    _: Edge,
+    State(shared): State<Shared>,
+    Message(report): Message<LimitsReport, MAX_LIMITS_BODY>,
+) -> Result<Json<LimitsAnswer>, Refusal> {
+    let is_name = |text: &str| (1..=64).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic());
+    let mut faults = Vec::new();
+    if !is_name(&report.node) || !report.used.iter().all(|one| is_name(&one.bucket)) {
+        faults.push(("node, used[].bucket".to_owned(), "must be 1 to 64 printable ASCII characters".to_owned()));
+    }
+    if report.used.len() > MAX_BUCKETS {
+        faults.push(("used".to_owned(), format!("must have {MAX_BUCKETS} entries at most")));
+    }
+    if !faults.is_empty() {
+        return Err(Refusal::invalid(faults));
+    }
+    let answer = shared.shared_limits.count(report, shared.app.clock.now()).await;
+    // Redis is a store, too; the Envoy goes on with its own part.
+    answer.map(Json).map_err(|Away| Refusal::new(ApiCode::StoreUnavailable))
 }
 
 async fn metrics(State(shared): State<Shared>) -> Result<Response, Refusal> {

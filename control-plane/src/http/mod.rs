@@ -36,8 +36,8 @@ use crate::{
     feed::Feed,
     metrics::Metrics,
     service::{
-        board::Board, identities::Identities, key_sets::KeySets, policies::Policies, seen::Seen, sign_in::SignIn,
-        webhooks::Webhooks,
+        board::Board, identities::Identities, key_sets::KeySets, policies::Policies, seen::Seen,
+        shared_limits::SharedLimits, sign_in::SignIn, webhooks::Webhooks,
     },
 };
 
@@ -62,6 +62,8 @@ pub struct Parts {
     pub policies: Policies,
     /// Key sets of issuers.
     pub key_sets: KeySets,
+    /// Buckets of limits over all Envoys.
+    pub shared_limits: SharedLimits,
     /// Long polls.
     pub feed: Feed,
     /// The key pair of assertions.

@@ -18,6 +18,7 @@ pub mod resolve;
 pub mod revocations;
 pub mod seen;
 pub mod sessions;
+pub mod shared_limits;
 pub mod sign_in;
 pub mod transfer;
 pub mod users;

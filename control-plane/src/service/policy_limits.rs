@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use tollgate_protocol::{
     Rate as Wire,
-    policy::{Auth, By, Limit, LimitHeader, Policy},
+    policy::{Auth, By, Limit, LimitHeader, Policy, Scope},
 };
 use toml::Value;
 
@@ -28,7 +28,7 @@ impl Reader {
             self.fault(&here, "must be a table, written as [limits.NAME]");
             return None;
         };
-        let (mut by, mut rate, mut tiers) = (None, None, BTreeMap::new());
+        let (mut by, mut rate, mut tiers, mut scope) = (None, None, BTreeMap::new(), Scope::Envoy);
         let mut headers = LimitHeader::ALL.to_vec();
         for (key, value) in table {
             let at = format!("{here}.{key}");
@@ -37,8 +37,10 @@ impl Reader {
                 "rate" => rate = self.rate(&at, &value),
                 "tiers" => tiers = self.tiers(&at, value),
                 "headers" => headers = self.headers(&at, value),
-                "scope" if value.as_str() == Some("envoy") => {}
-                "scope" => self.fault(&at, "must be \"envoy\""),
+                "scope" => match Scope::ALL.iter().find(|scope| value.as_str() == Some(scope.as_str())) {
+                    Some(word) => scope = *word,
+                    None => self.fault(&at, "must be \"envoy\" or \"global\""),
+                },
                 _ => self.fault(&at, "unknown key (known: by, scope, rate, tiers, headers)"),
             }
         }
@@ -53,7 +55,7 @@ impl Reader {
             let problem = "needs a rate such as \"60/min burst 10\", or tiers with one for \"free\"";
             self.fault(&format!("{here}.rate"), problem);
         }
-        Some((name, Limit { by, rate, tiers, headers }))
+        Some((name, Limit { by, scope, rate, tiers, headers }))
     }
 
     fn by(&mut self, place: &str, value: &Value) -> By {
@@ -150,6 +152,7 @@ mod tests {
             headers = ["retry-after", "ratelimit"]
             [limits.guesses]
             by = "address"
+            scope = "global"
             rate = "5/s"
             headers = false
             [[routes]]
@@ -162,6 +165,7 @@ mod tests {
         assert_eq!((calls.by, calls.rate), (By::User, None));
         assert_eq!(calls.tiers["pro"], Wire { requests: 600, seconds: 60, burst: Some(100) });
         assert_eq!(calls.headers, [LimitHeader::Ratelimit, LimitHeader::RetryAfter]);
+        assert_eq!((calls.scope, policy.limits["guesses"].scope), (Scope::Envoy, Scope::Global));
         assert_eq!((policy.limits["guesses"].by, policy.limits["guesses"].headers.len()), (By::Address, 0));
         assert_eq!(policy.routes[0].limits, ["calls", "guesses"]);
     }

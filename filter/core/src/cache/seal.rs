@@ -33,6 +33,9 @@ pub mod slot {
         format!("tollgate.2.revoked.{page}")
     }
 
+    /// The slot of the name of this Envoy.
+    pub const NODE: &str = "tollgate.2.node";
+
     /// The slot of a set of buckets of limits.
     pub fn limit(set: u64) -> String {
         format!("tollgate.2.limit.{set}")

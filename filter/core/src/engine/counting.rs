@@ -1,11 +1,18 @@
 //! Whom a request counts for, under which limits. It must not know how buckets are kept.
 
-use tollgate_protocol::{Method, policy::By};
+use std::rc::Rc;
 
-use super::{Crossing, Engine, Now, Stop, Turn, World};
+use tollgate_protocol::{
+    Method,
+    limits::LimitsAnswer,
+    policy::{By, Scope},
+};
+
+use super::{Call, Crossing, Engine, Now, Stop, Turn, World};
 use crate::{
+    cache::slot,
     decide::Caller,
-    limits::{Exceeded, Limit, Pace, Subject, Tells, Want, client},
+    limits::{ABSENT, Exceeded, Limit, Pace, Subject, Tells, Want, client},
 };
 
 /// The name of the limit that an API key brings itself: one that no limit of a policy can have.
@@ -50,13 +57,13 @@ impl Engine {
         }
         if let Some((id, rate)) = own {
             let (subject, pace) = (Subject::Key(id), Pace::at_most(rate));
-            wanted.push(Want { limit: KEY_OF_ITS_OWN, subject, pace, tells: Tells::ALL });
+            wanted.push(Want { limit: KEY_OF_ITS_OWN, scope: Scope::Envoy, subject, pace, tells: Tells::ALL });
         }
         self.count(&wanted, at)
     }
 
     fn count(&mut self, wanted: &[Want<'_>], at: Crossing<'_>) -> Result<(), Stop> {
-        match self.limiter.pass(wanted, at.now.into(), &mut self.sealer, at.world) {
+        let counted = match self.limiter.pass(wanted, at.now.into(), &mut self.sealer, at.world) {
             Ok(standings) => {
                 self.counted.extend(standings);
                 Ok(())
@@ -65,15 +72,62 @@ impl Engine {
                 standings.append(&mut self.counted);
                 Err(Stop::Limited(Exceeded { standings }))
             }
+        };
+        if wanted.iter().any(|want| want.scope == Scope::Global) {
+            self.report_limits(at.now, at.world);
+        }
+        counted
+    }
+
+    /// Tells the control plane, beside the requests, what was used of limits over all Envoys.
+    fn report_limits(&mut self, now: Now, world: &dyn World) {
+        let counts = self.settings.as_ref().is_some_and(|settings| settings.policy.counts_globally());
+        if !counts {
+            return;
+        }
+        let node = self.node(world);
+        if let Some(report) = self.limiter.report(&node, counts, now.into()) {
+            self.beside.push(Call::Limits(report));
         }
     }
 
-    /// Time passes: what was counted in advance and is not used goes back to the other workers.
+    /// Takes in what the control plane says to such a report; `None`: nothing.
+    pub fn limits_answered(&mut self, answer: Option<LimitsAnswer>, now: Now, world: &dyn World) {
+        self.limiter.answered(answer, now.into(), &mut self.sealer, world);
+    }
+
+    /// The name of this Envoy: the first worker that needs one gives it, and all others find it.
+    fn node(&mut self, world: &dyn World) -> Rc<str> {
+        if let Some(node) = &self.node {
+            return Rc::clone(node);
+        }
+        let node = self.shared_node(world).unwrap_or_else(|| {
+            let own = self.me.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+            let is_given = self
+                .sealer
+                .seal(slot::NODE, own.as_bytes())
+                .is_some_and(|sealed| world.shared_swap(slot::NODE, &sealed, ABSENT));
+            let other = if is_given { None } else { self.shared_node(world) };
+            other.unwrap_or_else(|| own.into())
+        });
+        self.node = Some(Rc::clone(&node));
+        node
+    }
+
+    fn shared_node(&self, world: &dyn World) -> Option<Rc<str>> {
+        let (sealed, _) = world.shared_read(slot::NODE)?;
+        let plain = self.sealer.open(slot::NODE, &sealed)?;
+        core::str::from_utf8(&plain).ok().map(Into::into)
+    }
+
+    /// Time passes: what was counted in advance and is not used goes back to the other workers. May leave calls to make
+    /// ([`Self::take_beside`]).
     pub fn tick(&mut self, now: Now, world: &dyn World) {
         self.limiter.give_back(now.into(), &mut self.sealer, world);
+        self.report_limits(now, world);
     }
 }
 
 fn want<'a>(limit: &'a Limit, subject: Subject<'a>, subscription: Option<&str>) -> Want<'a> {
-    Want { limit: &limit.name, subject, pace: limit.pace(subscription), tells: limit.tells }
+    Want { limit: &limit.name, scope: limit.scope, subject, pace: limit.pace(subscription), tells: limit.tells }
 }

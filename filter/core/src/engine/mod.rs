@@ -75,6 +75,10 @@ pub struct Engine {
     limiter: Limiter,
     /// How the request that is being decided stands under limits.
     counted: Vec<Standing>,
+    /// The name of this Envoy, once it is needed.
+    node: Option<Rc<str>>,
+    /// What makes this VM's names its own.
+    me: [u8; 16],
     limits: Limits,
     realm: String,
     max_stale_ms: u64,
@@ -154,6 +158,8 @@ impl Engine {
             limiter: Limiter::new(sealer.shared_hasher(), hasher.clone()),
             counted: Vec::new(),
             wallet: Wallet::new(paying::node(&seeds.nonce), config.credits, &hasher),
+            node: None,
+            me: seeds.nonce,
             sealer,
             limits: config.limits,
             realm: config.realm.clone(),

@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use tollgate_protocol::{Code, edge::ResolveRequest};
+use tollgate_protocol::{Code, edge::ResolveRequest, limits::LimitsReport};
 
 use super::{known::Known, subject::SubjectKey};
 use crate::respond::Verdict;
@@ -56,6 +56,8 @@ pub enum Call {
     Resolve(SubjectKey, Box<ResolveRequest>),
     /// `refresh` of this issuer's keys; its answer does not matter, the keys come by `sync`.
     Refresh(String),
+    /// `limits`; its answer goes to [`super::Engine::limits_answered`].
+    Limits(LimitsReport),
 }
 
 /// Which turn of its decision a request takes.

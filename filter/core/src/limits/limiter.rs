@@ -7,10 +7,16 @@ use std::collections::VecDeque;
 
 use ahash::RandomState;
 
+use tollgate_protocol::{
+    limits::{LimitsAnswer, LimitsReport},
+    policy::Scope,
+};
+
 use super::{
     Subject, Tells,
     pace::{Moment, Pace, seconds_until},
     set::{Kind, SETS, Set},
+    shares::{Renewal, Shares},
     told::{Exceeded, Standing},
 };
 use crate::{
@@ -32,6 +38,8 @@ const QUICK: u64 = 100_000_000;
 const IDLE: u64 = 200_000_000;
 /// How long a bucket that was found empty is not looked at again, in nanoseconds: others may give back to it.
 const CLOSED: u64 = 100_000_000;
+/// The same for a lease, which may be renewed at any moment.
+const LEASE_CLOSED: u64 = 10_000_000;
 /// By how much a bucket has to owe more than it can for its rate to be another one, in nanoseconds.
 const OTHER_RATE: u64 = 1_000_000_000;
 /// How often a set that others write at the same time is tried.
@@ -41,13 +49,15 @@ const GIVEN_BACK_AT_ONCE: usize = 64;
 /// How many are watched for being given back.
 const MAX_WATCHED: usize = 4_096;
 /// The version that no value has: a write with it makes a slot that does not exist, and changes none that does.
-const ABSENT: u32 = u32::MAX;
+pub const ABSENT: u32 = u32::MAX;
 
 /// Somebody under a limit.
 #[derive(Debug, Clone, Copy)]
 pub struct Want<'a> {
     /// Name of the limit.
     pub limit: &'a str,
+    /// Where it is counted.
+    pub scope: Scope,
     /// Who is counted.
     pub subject: Subject<'a>,
     /// How often they may come.
@@ -82,13 +92,24 @@ impl Piece {
 pub struct Limiter {
     pieces: Bounded<u64, Piece>,
     watched: VecDeque<(u64, Moment)>,
+    shares: Shares,
     names: RandomState,
+}
+
+/// One bucket that a request is counted in.
+#[derive(Clone, Copy)]
+struct Bucket {
+    name: u64,
+    /// As this Envoy counts it.
+    pace: Pace,
+    closed: u64,
 }
 
 impl Limiter {
     /// `names` is keyed alike in all workers of an Envoy; `hasher` is this worker's own.
     pub fn new(names: RandomState, hasher: RandomState) -> Self {
-        Self { pieces: Bounded::new(MAX_PIECES, usize::MAX, hasher), watched: VecDeque::new(), names }
+        let pieces = Bounded::new(MAX_PIECES, usize::MAX, hasher.clone());
+        Self { pieces, watched: VecDeque::new(), shares: Shares::new(hasher), names }
     }
 
     /// Counts one request under all of these, or, where one of them does not allow it, under none.
@@ -102,23 +123,32 @@ impl Limiter {
         sealer: &mut Sealer,
         world: &dyn World,
     ) -> Result<Vec<Standing>, Exceeded> {
-        let names: Vec<u64> = wanted.iter().map(|want| self.name(want)).collect();
+        let buckets: Vec<Bucket> = wanted.iter().map(|want| self.bucket(want)).collect();
         let mut waits = Vec::with_capacity(wanted.len());
-        for (want, name) in wanted.iter().zip(&names) {
-            waits.push(self.ensure(*name, want.pace, now, sealer, world));
+        for bucket in &buckets {
+            waits.push(self.ensure(*bucket, now, sealer, world));
         }
         let passes = waits.iter().all(|wait| *wait == 0);
         if passes {
-            names.iter().for_each(|name| self.use_one(*name, now));
+            for (want, bucket) in wanted.iter().zip(&buckets) {
+                self.use_one(bucket.name, now);
+                if want.scope == Scope::Global {
+                    self.shares.use_one(bucket.name, want.limit, want.subject, want.pace);
+                }
+            }
         }
-        let standings = wanted.iter().zip(&names).zip(waits);
-        let standings = standings.map(|((want, name), wait)| self.standing(want, *name, wait, now)).collect();
+        let standings = wanted.iter().zip(&buckets).zip(waits);
+        let standings = standings.map(|((want, bucket), wait)| self.standing(want, *bucket, wait, now)).collect();
         if passes { Ok(standings) } else { Err(Exceeded { standings }) }
     }
 
     /// The name of a bucket. Nobody who does not know the edge secret can choose two that are the same.
-    fn name(&self, want: &Want<'_>) -> u64 {
-        self.names.hash_one((want.limit, want.subject))
+    fn bucket(&self, want: &Want<'_>) -> Bucket {
+        let name = self.names.hash_one((want.limit, want.subject));
+        match want.scope {
+            Scope::Envoy => Bucket { name, pace: want.pace, closed: CLOSED },
+            Scope::Global => Bucket { name, pace: want.pace.share(self.shares.envoys()), closed: LEASE_CLOSED },
+        }
     }
 
     fn use_one(&mut self, name: u64, now: Moment) {
@@ -129,16 +159,26 @@ impl Limiter {
         }
     }
 
-    fn standing(&mut self, want: &Want<'_>, name: u64, wait: u64, now: Moment) -> Standing {
+    fn standing(&mut self, want: &Want<'_>, Bucket { name, pace, .. }: Bucket, wait: u64, now: Moment) -> Standing {
         let piece = self.pieces.get(&name);
-        let shared = piece.map_or(0, |piece| want.pace.left(piece.full_at, now));
-        let left = if wait > 0 { 0 } else { shared.saturating_add(piece.map_or(0, |piece| piece.usable(now))) };
+        let shared = piece.map_or(0, |piece| pace.left(piece.full_at, now));
+        let here = shared.saturating_add(piece.map_or(0, |piece| piece.usable(now)));
         let reset = piece.map_or(0, |piece| seconds_until(piece.full_at, now));
+        let left = match want.scope {
+            _ if wait > 0 => 0,
+            Scope::Envoy => here,
+            // Until the control plane has said how much there is, what the other Envoys have is taken to be as much.
+            Scope::Global => {
+                let all = self.shares.left(name).unwrap_or(here.saturating_mul(self.shares.envoys().into()));
+                all.min(want.pace.burst())
+            }
+        };
         Standing { name: want.limit.into(), pace: want.pace, tells: want.tells, left, reset, wait }
     }
 
     /// Makes sure that there is a request to use. Returns for how many nanoseconds there is none; 0: there is.
-    fn ensure(&mut self, name: u64, pace: Pace, now: Moment, sealer: &mut Sealer, world: &dyn World) -> u64 {
+    fn ensure(&mut self, bucket: Bucket, now: Moment, sealer: &mut Sealer, world: &dyn World) -> u64 {
+        let Bucket { name, pace, .. } = bucket;
         let former = self.pieces.get(&name).copied().filter(|piece| piece.pace == pace);
         if let Some(piece) = former {
             if piece.usable(now) > 0 {
@@ -153,10 +193,11 @@ impl Limiter {
             Some(piece) if since(&piece) < QUICK => piece.size.saturating_mul(2).clamp(1, MOST),
             _ => FIRST,
         };
-        self.draw(name, pace, aim, now, sealer, world)
+        self.draw(bucket, aim, now, sealer, world)
     }
 
-    fn draw(&mut self, name: u64, pace: Pace, aim: u64, now: Moment, sealer: &mut Sealer, world: &dyn World) -> u64 {
+    fn draw(&mut self, bucket: Bucket, aim: u64, now: Moment, sealer: &mut Sealer, world: &dyn World) -> u64 {
+        let Bucket { name, pace, closed } = bucket;
         let (slot, kind) = (slot::limit(name % SETS), Kind::of(pace.span()));
         for _ in 0..TRIES {
             let Shared { mut set, version, is_damaged } = read(&slot, now, sealer, world);
@@ -178,7 +219,7 @@ impl Limiter {
                 }
             }
             let wait = if number == 0 { pace.wait(owed, now).max(1) } else { 0 };
-            let closed_until = if number == 0 { now.0.saturating_add(wait.min(CLOSED)) } else { 0 };
+            let closed_until = if number == 0 { now.0.saturating_add(wait.min(closed)) } else { 0 };
             let watched = self.watch(name, number, now);
             let piece = Piece {
                 pace,
@@ -223,6 +264,43 @@ impl Limiter {
             }
             (piece.held, piece.watched) = (0, false);
             self.pieces.put(name, piece, 0);
+        }
+    }
+}
+
+impl Limiter {
+    /// What has to be told about limits over all Envoys, if it is time. `counts`: there are such limits.
+    pub fn report(&mut self, node: &str, counts: bool, now: Moment) -> Option<LimitsReport> {
+        self.shares.report(node, counts, now)
+    }
+
+    /// Takes in the answer to a report; `None`: there is none.
+    pub fn answered(&mut self, answer: Option<LimitsAnswer>, now: Moment, sealer: &mut Sealer, world: &dyn World) {
+        for renewal in self.shares.answered(answer, now) {
+            renew(&renewal, self.shares.envoys(), now, sealer, world);
+            if let Some(mut piece) = self.pieces.get(&renewal.name).copied() {
+                piece.closed_until = Moment(0);
+                self.pieces.put(renewal.name, piece, 0);
+            }
+        }
+    }
+}
+
+/// Renews a lease. Where others write all the time it stays as it is, which is stricter.
+fn renew(renewal: &Renewal, envoys: u32, now: Moment, sealer: &mut Sealer, world: &dyn World) {
+    let (name, kind) = (renewal.name, Kind::of(renewal.share.span()));
+    let slot = slot::limit(name % SETS);
+    for _ in 0..TRIES {
+        let Shared { mut set, version, .. } = read(&slot, now, sealer, world);
+        let (before, _) = set.full_at(name, kind);
+        let full_at = renewal.full_at(before, envoys, now);
+        if full_at == before {
+            return;
+        }
+        set.put(name, kind, full_at, now);
+        let sealed = sealer.seal(&slot, &set.to_bytes(now));
+        if sealed.is_some_and(|sealed| world.shared_swap(&slot, &sealed, version)) {
+            return;
         }
     }
 }

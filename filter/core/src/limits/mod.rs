@@ -1,11 +1,13 @@
 //! How often somebody may come. Counted over all workers of one Envoy: the times of buckets (`limits/pace.rs`) lie in sets
 //! in the memory that the workers share (`limits/set.rs`); a worker takes a few requests at once and uses them up
-//! (`limits/limiter.rs`), so that it does not write for each. Nothing here knows a header of the request or a credential.
+//! (`limits/limiter.rs`), so that it does not write for each. Of a limit over all Envoys, each counts a share in the same
+//! way, and hears from the control plane how much is left for all (`limits/shares.rs`). Nothing here knows a header of the request or a credential.
 
 mod address;
 mod limiter;
 mod pace;
 mod set;
+mod shares;
 #[cfg(test)]
 mod tests;
 mod told;
@@ -13,11 +15,11 @@ mod told;
 use std::rc::Rc;
 
 pub use address::client;
-pub use limiter::{Limiter, Want};
+pub use limiter::{ABSENT, Limiter, Want};
 pub use pace::{MAX_SPAN_SECONDS, Moment, Pace};
 pub use set::{Kind, PLACES, SETS, Set};
 pub use told::{Exceeded, Standing, told};
-use tollgate_protocol::policy::{By, LimitHeader};
+use tollgate_protocol::policy::{By, LimitHeader, Scope};
 
 /// A limit, compiled.
 #[derive(Debug, Clone)]
@@ -26,6 +28,8 @@ pub struct Limit {
     pub name: Box<str>,
     /// Who has a count of their own.
     pub by: By,
+    /// Where requests are counted together.
+    pub scope: Scope,
     /// What answers tell about it.
     pub tells: Tells,
     /// For whoever has no tier.

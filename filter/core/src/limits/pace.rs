@@ -10,6 +10,9 @@ const NANOS_PER_MILLI: u64 = 1_000_000;
 /// Longest time that a bucket may need to fill, in seconds.
 pub const MAX_SPAN_SECONDS: u64 = 366 * 24 * 3_600;
 
+/// Most Envoys among which a rate is shared out; more have as much as so many.
+const MOST_ENVOYS: u32 = 256;
+
 /// A moment of unix time in nanoseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub struct Moment(pub u64);
@@ -48,6 +51,30 @@ impl Pace {
         let (interval, slow) = (86_400_u64.saturating_mul(NANOS_PER_SECOND), Rate { burst: Some(1), ..rate });
         let slowest = Self { interval, span: interval, rate: Rate { requests: 1, seconds: 86_400, burst: Some(1) } };
         Self::of(rate).or_else(|| Self::of(slow)).unwrap_or(slowest)
+    }
+
+    /// The part of one of so many Envoys: at least one request at a time.
+    pub fn share(&self, envoys: u32) -> Self {
+        let envoys = u64::from(envoys.clamp(1, MOST_ENVOYS));
+        let interval = self.interval.saturating_mul(envoys);
+        let burst = self.burst().div_ceil(envoys).max(1);
+        Self { interval, span: interval.saturating_mul(burst), rate: self.rate }
+    }
+
+    /// How many requests a full bucket holds.
+    pub fn burst(&self) -> u64 {
+        self.span.checked_div(self.interval).unwrap_or(0)
+    }
+
+    /// The time of a bucket that holds so many now.
+    pub fn holding(&self, number: u64, now: Moment) -> Moment {
+        Moment(now.0.saturating_add(self.span.saturating_sub(self.interval.saturating_mul(number))))
+    }
+
+    /// The time of a bucket that will hold one request after so many nanoseconds, or after the time in which it gains one.
+    pub fn opening_in(&self, wait: u64, now: Moment) -> Moment {
+        let empty = now.0.saturating_add(self.span);
+        Moment(empty.saturating_sub(self.interval.saturating_sub(wait)))
     }
 
     /// The rate as it was written.

@@ -67,7 +67,7 @@ fn pace(requests: u32, seconds: u32, burst: Option<u32>) -> Pace {
 }
 
 fn want(limit: &'static str, user: &'static str, pace: Pace) -> Want<'static> {
-    Want { limit, subject: Subject::User(user), pace, tells: Tells::ALL }
+    Want { limit, scope: Scope::Envoy, subject: Subject::User(user), pace, tells: Tells::ALL }
 }
 
 impl Worker {

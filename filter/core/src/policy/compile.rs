@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, rc::Rc};
 
-use tollgate_protocol::policy::{Auth, By, Fallback, Limit as WireLimit, Policy, Route as Wire};
+use tollgate_protocol::policy::{Auth, By, Fallback, Limit as WireLimit, Policy, Route as Wire, Scope};
 
 use super::{
     Accepted, CompiledPolicy, Rule, path,
@@ -119,7 +119,8 @@ impl CompiledPolicy {
             Fallback::Deny => None,
             Fallback::Authenticate => Some(Rule { mode: wire.mode, ..Rule::default() }),
         };
-        Ok(Self { root, fallback, mode: wire.mode })
+        let counts_globally = wire.limits.values().any(|limit| limit.scope == Scope::Global);
+        Ok(Self { root, fallback, counts_globally, mode: wire.mode })
     }
 }
 
@@ -135,7 +136,7 @@ fn compile_limit(name: &str, wire: &WireLimit) -> Result<Limit, LimitFault> {
     let rate = pace(wire.rate.or_else(|| wire.tiers.get("free").copied()).ok_or(LimitFault::NoRate)?)?;
     let tiers = wire.tiers.iter().map(|(tier, rate)| pace(*rate).map(|pace| (tier.as_str().into(), pace)));
     let tiers = tiers.collect::<Result<_, _>>()?;
-    Ok(Limit { name: name.into(), by: wire.by, tells: Tells::of(&wire.headers), rate, tiers })
+    Ok(Limit { name: name.into(), by: wire.by, scope: wire.scope, tells: Tells::of(&wire.headers), rate, tiers })
 }
 
 /// Compiled limits by name; `None` for a faulty one.

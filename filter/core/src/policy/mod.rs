@@ -88,6 +88,7 @@ impl Accepted {
 pub struct CompiledPolicy {
     root: Node,
     fallback: Option<Rule>,
+    counts_globally: bool,
     /// Of what no rule says.
     mode: Mode,
 }
@@ -111,6 +112,11 @@ impl CompiledPolicy {
 }
 
 impl CompiledPolicy {
+    /// Whether there is a limit over all Envoys.
+    pub fn counts_globally(&self) -> bool {
+        self.counts_globally
+    }
+
     /// Whether a refusal of this request is carried out. Asked only when there is one.
     pub fn mode(&self, method: &[u8], host: &[u8], path: &[u8]) -> Mode {
         let met = unambiguous(path).ok().and_then(|path| self.rule(method, host, path));

@@ -13,7 +13,7 @@ use tollgate_core::{
     limits::{Limiter, Moment, PLACES, Pace, SETS, Subject, Tells, Want},
     verify::{HashName, NativeVerifier},
 };
-use tollgate_protocol::Rate;
+use tollgate_protocol::{Rate, policy::Scope};
 
 const T0: u64 = 1_800_000_000_000_000_000;
 const MS: u64 = 1_000_000;
@@ -69,7 +69,7 @@ impl Worker {
     }
 
     fn passes(&mut self, subject: Subject<'_>, pace: Pace, at: u64, memory: &Memory) -> bool {
-        let want = Want { limit: "calls", subject, pace, tells: Tells::NOTHING };
+        let want = Want { limit: "calls", scope: Scope::Envoy, subject, pace, tells: Tells::NOTHING };
         self.0.pass(&[want], Moment(at), &mut self.1, memory).is_ok()
     }
 
