@@ -21,7 +21,7 @@ local answer = { redis.call('ZCARD', KEYS[1]) }
 for i = 2, #KEYS do
   local interval, span, used = tonumber(ARGV[i * 3 - 3]), tonumber(ARGV[i * 3 - 2]), tonumber(ARGV[i * 3 - 1])
   local full = tonumber(redis.call('GET', KEYS[i]) or '0')
-  full = math.min(math.max(full, now) + used * interval, now + 2 * span)
+  full = math.min(math.max(full, now) + used * interval, now + 2 * span + answer[1] * interval)
   if full > now then
     redis.call('SET', KEYS[i], string.format('%.17g', full), 'PX', math.ceil((full - now) / 1000))
   end

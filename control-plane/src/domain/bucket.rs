@@ -27,10 +27,12 @@ impl From<Rate> for BucketPace {
 }
 
 impl BucketPace {
-    /// Takes what was used already, also what the bucket did not hold: it owes that, up to as much as it can hold. Times are
-    /// nanoseconds since any one moment. Returns when the bucket will be full, and how it stands.
-    pub fn take(self, full_at: u64, used: u32, now: u64) -> (u64, BucketState) {
-        let most = now.saturating_add(self.span.saturating_mul(2));
+    /// Takes what was used already, also what the bucket did not hold: it owes that, up to as much as it can hold and one for
+    /// each of so many Envoys. Times are nanoseconds since any one moment. Returns when the bucket will be full, and how
+    /// it stands.
+    pub fn take(self, full_at: u64, used: u32, envoys: u32, now: u64) -> (u64, BucketState) {
+        let debts = self.span.saturating_add(self.interval.saturating_mul(envoys.into()));
+        let most = now.saturating_add(self.span).saturating_add(debts);
         let full_at = full_at.max(now).saturating_add(self.interval.saturating_mul(used.into())).min(most);
         let room = now.saturating_add(self.span).saturating_sub(full_at);
         let left = room.checked_div(self.interval).unwrap_or(0);
@@ -53,15 +55,15 @@ mod tests {
             (second, 2, 3, 0),
             (second, 3, 0, 100_000),
             (second, 2, 0, 300_000),
-            // It never owes more than it can hold.
-            (second, 100, 0, 600_000),
+            // It owes as much as it can hold, and two more.
+            (second, 100, 0, 800_000),
             (second * 2, 0, 5, 0),
         ] {
             let state;
-            (full_at, state) = pace.take(full_at, used, at);
+            (full_at, state) = pace.take(full_at, used, 2, at);
             assert_eq!(state, BucketState { left, wait_us }, "{used} at {at}");
         }
         let strict = BucketPace::from(Rate { requests: 0, seconds: 0, burst: Some(0) });
-        assert_eq!(strict.take(0, 1, second).1.left, 0);
+        assert_eq!(strict.take(0, 1, 1, second).1.left, 0);
     }
 }

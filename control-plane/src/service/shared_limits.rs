@@ -61,7 +61,7 @@ impl SharedLimits {
         let now = u64::try_from(now.millis()).unwrap_or(0).saturating_mul(NANOS_PER_MILLI);
         let mut here = self.here.lock().unwrap_or_else(PoisonError::into_inner);
         let envoys = here.seen(report.node, lately, now);
-        let buckets = takes.into_iter().map(|take| here.take(take, now)).collect();
+        let buckets = takes.into_iter().map(|take| here.take(take, envoys, now)).collect();
         Ok(LimitsAnswer { envoys, buckets })
     }
 }
@@ -77,12 +77,12 @@ impl Here {
         u32::try_from(self.envoys.len()).unwrap_or(u32::MAX)
     }
 
-    fn take(&mut self, take: Take, now: u64) -> tollgate_protocol::limits::BucketState {
+    fn take(&mut self, take: Take, envoys: u32, now: u64) -> tollgate_protocol::limits::BucketState {
         let BucketPace { span, .. } = take.pace;
         let known = self.full_at.get(&take.name).copied();
         // Nobody waits longer for others' sake than their own bucket takes to fill.
         let before = known.unwrap_or(self.floor.min(now.saturating_add(span)));
-        let (full_at, state) = take.pace.take(before, take.used, now);
+        let (full_at, state) = take.pace.take(before, take.used, envoys, now);
         if full_at > now {
             if known.is_none() && self.full_at.len() >= MOST {
                 self.make_room(now);

@@ -5,7 +5,7 @@ use std::{net::SocketAddr, time::Duration};
 use tempfile::TempDir;
 use tollgate::{
     clerk::{svix::SigningSecret, url::JwksUrl},
-    config::{ClerkConfig, ClerkKeys, Config, LegacyConfig, Secret, SignInConfig, Signing, StoreLocation},
+    config::{ClerkConfig, ClerkKeys, Config, LegacyConfig, RedisConfig, Secret, SignInConfig, Signing, StoreLocation},
     dev::{issuer::Issuer, shipped},
 };
 use tollgate_protocol::issuer::Jwk;
@@ -41,6 +41,8 @@ pub struct Options {
     pub store: Option<StoreLocation>,
     /// Port of a backend of the test's own, instead of the one that echoes.
     pub backend_port: Option<u16>,
+    /// A Redis that control planes share.
+    pub redis: Option<RedisConfig>,
     /// Sign the tokens of the older sign-in with a key of our own, beside those that the shared secret has signed.
     pub own_key: bool,
 }
@@ -56,6 +58,7 @@ impl Default for Options {
             legacy_keys: Vec::new(),
             store: None,
             backend_port: None,
+            redis: None,
             own_key: false,
         }
     }
@@ -87,6 +90,7 @@ pub(super) fn config(dir: &TempDir, options: &Options, issuer: &Issuer) -> Confi
     config.edge_listen = local(ports::free());
     config.clerk = Some(clerk);
     config.legacy = Some(legacy);
+    config.redis.clone_from(&options.redis);
     config.policy_file = Some(policy);
     config
 }

@@ -2,6 +2,7 @@
 
 mod attempts;
 mod identities;
+mod limits;
 mod outages;
 
 use std::net::SocketAddr;
