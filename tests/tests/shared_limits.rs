@@ -194,7 +194,8 @@ impl Scene {
             let mut sum = 0;
             for (ended, number) in &moments[first..] {
                 sum += number;
-                let gained = (ended - began) as f64 / 1000.0 * f64::from(self.rate.requests) / f64::from(self.rate.seconds);
+                let gained =
+                    (ended - began) as f64 / 1000.0 * f64::from(self.rate.requests) / f64::from(self.rate.seconds);
                 most = most.max(sum as f64 - self.burst() as f64 - gained);
             }
         }

@@ -67,7 +67,7 @@ async fn a_report_that_is_none_is_refused() {
     let world = World::start(Kind::Sqlite, &[None]).await;
     let (long, many) = ("n".repeat(65), vec![("x", 1); 501]);
     for (node, used) in [("", vec![]), (&*long, vec![]), ("a b", vec![]), ("a", vec![("", 1)]), ("a", many)] {
-        assert_eq!(world.report(0, node, &used).await.status, 422, "{node:?} {}", used.len());
+        assert_eq!(world.report(0, node, &used).await.status, 400, "{node:?} {}", used.len());
     }
     world.stop().await;
 }

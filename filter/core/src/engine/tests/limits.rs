@@ -2,7 +2,10 @@
 
 use std::cell::Cell;
 
-use tollgate_protocol::Rate;
+use tollgate_protocol::{
+    Rate,
+    limits::{BucketState, LimitsAnswer},
+};
 
 use super::*;
 
@@ -204,4 +207,58 @@ fn answers_tell_how_it_stands() {
     for expected in [("retry-after", "30"), ("x-ratelimit-remaining", "0"), ("cache-control", "no-store")] {
         assert!(told.contains(&(expected.0.into(), expected.1.into())), "{expected:?} in {told:?}");
     }
+}
+
+#[test]
+fn what_is_counted_over_all_envoys_is_reported_beside_the_requests() {
+    let host = Host::default();
+    let mut settings = settings();
+    let limit = r#"{"by":"user","scope":"global","rate":{"requests":16,"seconds":60}}"#;
+    let policy = format!(r#"{{"limits":{{"shared":{limit}}},"routes":[{{"path":"/a","limits":["shared"]}}]}}"#);
+    settings.policy = serde_json::from_str(&policy).unwrap();
+    let (mut scene, [one, ..]) = scene(&host, r#"{"path":"/a"}"#);
+    scene.vm.engine.tick(scene.vm.now, &host);
+    assert!(scene.vm.engine.take_beside().is_empty(), "nothing is counted over all");
+    scene.vm.engine.use_settings(Compiled::compile(&settings).unwrap().0);
+    let report = |scene: &mut Scene<'_>| match scene.vm.engine.take_beside().as_slice() {
+        [Call::Limits(report)] => report.clone(),
+        other => panic!("{other:?}"),
+    };
+    // The control plane hears of this Envoy before there is anything to count.
+    scene.vm.engine.tick(scene.vm.now, &host);
+    let first = report(&mut scene);
+    assert!(first.used.is_empty() && (1..=64).contains(&first.node.len()), "{first:?}");
+    let answer = |envoys, left: &[(u64, u64)]| {
+        let buckets = left.iter().map(|(left, wait_us)| BucketState { left: *left, wait_us: *wait_us }).collect();
+        Some(LimitsAnswer { envoys, buckets })
+    };
+    scene.vm.engine.limits_answered(answer(2, &[]), scene.vm.now, &host);
+    // Half of it is this Envoy's own.
+    scene.vm.later(30);
+    scene.check("/a", Some(&one), &["pass"; 8]);
+    scene.check("/a", Some(&one), &[LIMITED]);
+    let used = report(&mut scene).used;
+    assert_eq!(used.iter().map(|one| (one.rate.requests, one.used)).collect::<Vec<_>>(), [(16, 1)], "sent at once");
+    assert!(!used[0].bucket.contains("ada"));
+    // The one that was told is given back; of what is left for all, half.
+    scene.vm.engine.limits_answered(answer(2, &[(15, 0)]), scene.vm.now, &host);
+    scene.vm.later(30);
+    scene.check("/a", Some(&one), &["pass", LIMITED]);
+    let again = report(&mut scene);
+    assert_eq!((again.used[0].used, &again.used[0].bucket, &again.node), (8, &used[0].bucket, &first.node));
+    // No answer: nothing is given back, and for a second nothing is sent.
+    scene.vm.engine.limits_answered(None, scene.vm.now, &host);
+    scene.vm.later(500);
+    scene.check("/a", Some(&one), &[LIMITED]);
+    assert!(scene.vm.engine.take_beside().is_empty());
+    scene.vm.later(600);
+    scene.vm.engine.tick(scene.vm.now, &host);
+    assert_eq!(report(&mut scene).used[0].used, 8, "told again");
+    // Nothing is left for all: shut until there is.
+    scene.vm.engine.limits_answered(answer(2, &[(0, 5_000_000)]), scene.vm.now, &host);
+    scene.check("/a", Some(&one), &[LIMITED]);
+    let (_, told) = scene.ask("/a", Some(&one));
+    assert!(told.contains(&("retry-after".into(), "5".into())), "{told:?}");
+    scene.vm.later(5_000);
+    scene.check("/a", Some(&one), &["pass", LIMITED]);
 }
