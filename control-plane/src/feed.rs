@@ -137,6 +137,7 @@ impl Feed {
                 ("revocations", app.store.prune_revocations(now).await),
                 ("sessions", app.store.prune_sessions(now).await),
                 ("deliveries", webhooks::prune(&app).await),
+                ("nodes that reported", app.store.prune_watched(before).await),
             ] {
                 match pruned {
                     Ok(0) => {}

@@ -15,6 +15,7 @@ use tollgate_protocol::{
     credits::{LEASES_PATH, USAGE_PATH},
     edge,
     limits::LIMITS_PATH,
+    refusals::REFUSALS_PATH,
 };
 
 use crate::{
@@ -63,6 +64,7 @@ pub(crate) struct Plugin {
     metering: Metering,
     lease_call: Option<u32>,
     usage_call: Option<u32>,
+    refusals_call: Option<u32>,
     /// Whose requests have ended that had tokens set aside.
     freed: Vec<Rc<str>>,
     limits_call: Option<u32>,
@@ -96,6 +98,7 @@ impl Plugin {
             metering: Metering::default(),
             lease_call: None,
             usage_call: None,
+            refusals_call: None,
             freed: Vec::new(),
             limits_call: None,
             announced: false,
@@ -122,6 +125,7 @@ impl Plugin {
         self.again(unpaid, Turn::Unpaid, now);
         self.again(overdue, Turn::Last, now);
         self.ask_for_credits(true, now);
+        self.tell_refusals(now);
         self.metrics.native_checks(self.world.take_native_checks());
         if leads {
             self.announce();
@@ -202,6 +206,20 @@ impl Plugin {
             self.usage_call = sync::call(control, "POST", USAGE_PATH, &body, CREDITS_TIMEOUT_MS);
             if self.usage_call.is_none() {
                 wallet.usage_answered(None, now.0);
+            }
+        }
+    }
+
+    /// Sends what is to be told of refusals.
+    fn tell_refusals(&mut self, now: Now) {
+        if self.refusals_call.is_none()
+            && let Some(report) = self.engine.refusals().due(now.0)
+        {
+            let body = serde_json::to_vec(&report).unwrap_or_default();
+            let control = &self.config.control_plane;
+            self.refusals_call = sync::call(control, "POST", REFUSALS_PATH, &body, CREDITS_TIMEOUT_MS);
+            if self.refusals_call.is_none() {
+                self.engine.refusals().failed(now.0);
             }
         }
     }
@@ -354,12 +372,21 @@ impl Plugin {
             let answer = body.ok().and_then(|body| serde_json::from_slice(&body).ok());
             self.metrics.limits_call(answer.is_some());
             self.engine.limits_answered(answer, now, &self.world);
+        } else if self.refusals_call == Some(token) {
+            self.refusals_call = None;
+            match body {
+                Ok(_) => self.engine.refusals().arrived(now.0),
+                Err(_) => self.engine.refusals().failed(now.0),
+            }
         }
     }
 
     fn carry_out(&mut self, context: u32, verdict: Verdict, request: &RequestView<'_>) -> Flow {
         match verdict {
-            Verdict::Refuse(reply) => self.refuse(reply),
+            Verdict::Refuse(reply) => {
+                self.engine.note_refusal(request, reply.code, false, Now(host::now_ms()));
+                self.refuse(reply)
+            }
             Verdict::Forward(mut plan) => {
                 let charge = plan.charge.take();
                 if !apply(&plan) {
@@ -375,7 +402,12 @@ impl Plugin {
                 }
                 self.answers.keep(context, plan.answer);
                 match plan.shadow {
-                    Some(verdict) => self.metrics.watched(verdict.err()),
+                    Some(verdict) => {
+                        if let Err(code) = verdict {
+                            self.engine.note_refusal(request, code, true, Now(host::now_ms()));
+                        }
+                        self.metrics.watched(verdict.err());
+                    }
                     None => self.metrics.allowed(plan.method),
                 }
                 Flow::Continue

@@ -20,6 +20,7 @@ pub mod limits;
 pub mod policy;
 pub mod problem;
 pub mod rate;
+pub mod refusals;
 pub mod revocation;
 
 pub use api_key::KeyHash;

@@ -117,9 +117,9 @@ pub async fn get(addr: SocketAddr, path: &str) -> Option<http::Answer> {
     http::send(addr, &Request::get(path)).await.ok()
 }
 
-/// `tollgate serve` with these settings, given through the environment.
+/// `tollgate serve` with these settings.
 fn command(config: &Config, log: PathBuf) -> Command {
-    let mut command = Command::new(program());
+    let mut command = tool(config);
     let log = std::fs::OpenOptions::new().append(true).create(true).open(log).expect("a log file");
     command
         .arg("serve")
@@ -127,6 +127,15 @@ fn command(config: &Config, log: PathBuf) -> Command {
         .stderr(log.try_clone().expect("a log file"))
         .stdout(log)
         .kill_on_drop(true);
+    command
+}
+
+/// `tollgate` with these settings, given through the environment; the arguments are to come.
+///
+/// # Panics
+/// If nobody said where it is.
+pub fn tool(config: &Config) -> Command {
+    let mut command = Command::new(program());
     let mut set = |setting: &settings::Setting, value: String| {
         command.env(setting.env, value);
     };

@@ -11,6 +11,7 @@ use tollgate_protocol::{
     headers,
     limits::{LimitsAnswer, LimitsReport},
     problem::Problem,
+    refusals::RefusalReport,
 };
 
 fn golden(name: &str) -> String {
@@ -59,6 +60,7 @@ fn every_message_reads_and_writes_as_it_is_written_down() {
     check::<LeaseAnswer>("leases-answer.json");
     check::<LimitsReport>("limits.json");
     check::<LimitsAnswer>("limits-answer.json");
+    check::<RefusalReport>("refusals.json");
     let problem: Problem = check("problem.json");
     assert_eq!(problem, Problem::new(problem.code, &problem.request_id));
 }

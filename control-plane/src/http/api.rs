@@ -20,7 +20,7 @@ use super::{
     observe::{Observer, RequestId, observe},
     openapi::{self, Described},
     params::{Id, IfMatch, Query, etag},
-    policy, revocations,
+    policy, refusals, revocations,
     sign_in::{end_session, list_sessions, log_out, login, refresh},
     tls::certified,
     webhooks::{self, Delivery},
@@ -112,6 +112,9 @@ routes! {
     DELETE "/api/admin/keys/{id}" => admin::revoke_key(Id), "Revoke an API key";
     GET "/api/admin/policy" => policy::get(()), "The rules for routes that hold";
     PUT "/api/admin/policy" => policy::put((IfMatch, Body<policy::Text, { policy::MAX_BODY }>)), "Put other rules for routes in their place; faulty ones are refused as a whole", PolicyIsAFile;
+    GET "/api/admin/shadow" => refusals::shadow(Query<refusals::ShadowSearch>), "What rules that are only watched would have refused, by route and reason";
+    DELETE "/api/admin/shadow" => refusals::clear_shadow(()), "Begin to count anew what is only watched";
+    GET "/api/admin/denials/{id}" => refusals::denial(Id), "Why a request of the last minutes was refused, by its id";
     GET "/api/admin/audit" => admin::audit(Query<admin::AuditSearch>), "What was changed by whom, newest first";
 }
 

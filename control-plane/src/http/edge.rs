@@ -14,6 +14,7 @@ use tollgate_protocol::{
     credits::{LEASES_PATH, USAGE_PATH},
     edge::{Outcome, REFRESH_PATH, RESOLVE_PATH, RefreshRequest, ResolveAnswer, ResolveRequest, SYNC_PATH, SyncAnswer},
     limits::{LIMITS_PATH, LimitsAnswer, LimitsReport, MAX_BUCKETS, MAX_LIMITS_BODY},
+    refusals::{REFUSAL_PATH, REFUSALS_PATH},
 };
 
 use super::{
@@ -23,6 +24,7 @@ use super::{
     extract::{Edge, Message},
     observe::{Observer, READY_PATH, note_user, observe},
     ready::ready,
+    refusals,
     tls::certified,
 };
 use crate::{
@@ -41,6 +43,8 @@ pub fn router(shared: Shared) -> Router {
         .route(USAGE_PATH, post(usage))
         .route(LEASES_PATH, post(leases))
         .route(LIMITS_PATH, post(limits))
+        .route(REFUSALS_PATH, post(refusals::report))
+        .route(REFUSAL_PATH, get(refusals::one))
         // Those above; whoever watches over us needs no certificate for those below.
         .route_layer(middleware::from_fn_with_state(shared.clone(), certified))
         .route("/healthz", get(async || "ok\n"))

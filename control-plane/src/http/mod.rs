@@ -17,6 +17,7 @@ mod origin;
 mod params;
 mod policy;
 mod ready;
+mod refusals;
 mod revocations;
 pub mod server;
 mod sign_in;
@@ -36,7 +37,7 @@ use crate::{
     feed::Feed,
     metrics::Metrics,
     service::{
-        board::Board, identities::Identities, key_sets::KeySets, policies::Policies, seen::Seen,
+        board::Board, identities::Identities, key_sets::KeySets, policies::Policies, refusals::Refusals, seen::Seen,
         shared_limits::SharedLimits, sign_in::SignIn, webhooks::Webhooks,
     },
 };
@@ -60,6 +61,8 @@ pub struct Parts {
     pub board: Board,
     /// Rules for routes.
     pub policies: Policies,
+    /// Why requests were refused.
+    pub refusals: Refusals,
     /// Key sets of issuers.
     pub key_sets: KeySets,
     /// Buckets of limits over all Envoys.

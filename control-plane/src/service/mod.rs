@@ -14,6 +14,7 @@ mod policy_cost;
 pub mod policy_file;
 pub mod policy_place;
 pub mod profile;
+pub mod refusals;
 pub mod resolve;
 pub mod revocations;
 pub mod seen;

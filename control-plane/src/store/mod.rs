@@ -9,6 +9,7 @@ mod policy;
 mod sessions;
 pub mod sqlite;
 pub(crate) mod timing;
+mod watched;
 mod webhooks;
 
 use std::{
@@ -26,6 +27,7 @@ pub use import::{ImportStore, Imported};
 pub use ledger::LedgerStore;
 pub use policy::{KeptPolicy, PolicyStore};
 pub use sessions::{RevocationStore, SessionStore};
+pub use watched::{KEPT_SAMPLES, Watched, WatchedStore};
 pub use webhooks::WebhookStore;
 
 use crate::{
@@ -49,6 +51,7 @@ pub trait Store:
     + ImportStore
     + WebhookStore
     + PolicyStore
+    + WatchedStore
 {
 }
 
@@ -64,6 +67,7 @@ impl<T> Store for T where
         + ImportStore
         + WebhookStore
         + PolicyStore
+        + WatchedStore
 {
 }
 

@@ -27,6 +27,7 @@ pub mod engine;
 pub mod extract;
 pub mod limits;
 pub mod policy;
+pub mod refusals;
 pub mod request;
 pub mod respond;
 pub mod settings;

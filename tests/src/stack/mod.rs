@@ -12,7 +12,8 @@ use tempfile::TempDir;
 use tollgate::{
     app::App,
     config::Config,
-    dev::{echo::Echo, issuer::Issuer},
+    dev::{echo::Echo, issuer::Issuer, shipped},
+    service::policies,
 };
 
 use crate::{
@@ -57,6 +58,9 @@ impl Stack {
         let issuer = Issuer::start(listener(), ISSUER, new_key(), None).expect("the issuer");
         let config = config(&dir, &options, &issuer);
         let app = App::open(&config).await.expect("the store");
+        if options.policy_in_store {
+            policies::put(&app, shipped::POLICY, None).await.expect("the rules");
+        }
         let control_plane = match options.control_plane_later {
             true => None,
             false => Some(ControlPlane::start(options.control_plane, &config, log(&dir)).await),

@@ -43,6 +43,8 @@ pub struct Options {
     pub backend_port: Option<u16>,
     /// A Redis that control planes share.
     pub redis: Option<RedisConfig>,
+    /// Keep the rules in the store instead of a file.
+    pub policy_in_store: bool,
     /// Sign the tokens of the older sign-in with a key of our own, beside those that the shared secret has signed.
     pub own_key: bool,
 }
@@ -59,6 +61,7 @@ impl Default for Options {
             store: None,
             backend_port: None,
             redis: None,
+            policy_in_store: false,
             own_key: false,
         }
     }
@@ -91,6 +94,6 @@ pub(super) fn config(dir: &TempDir, options: &Options, issuer: &Issuer) -> Confi
     config.clerk = Some(clerk);
     config.legacy = Some(legacy);
     config.redis.clone_from(&options.redis);
-    config.policy_file = Some(policy);
+    config.policy_file = (!options.policy_in_store).then_some(policy);
     config
 }

@@ -8,10 +8,17 @@ use tollgate::{
     domain::{Role, UserPatch},
     service::{keys, sign_in, users},
 };
-use tollgate_protocol::{Code, api_key, code::Challenge, problem::Problem};
+use tollgate_protocol::{
+    Code, api_key,
+    code::Challenge,
+    problem::Problem,
+    refusals::{REFUSALS_PATH, Refused},
+};
 use tollgate_tests::{
-    http::{Answer, Request},
+    control_plane::tool,
+    http::{self, Answer, Request},
     stack::{ISSUER, Options, Stack, new_key},
+    wait::{PATIENCE, until},
 };
 
 /// What nothing can produce yet: credits come later.
@@ -19,8 +26,8 @@ const LATER: [Code; 1] = [Code::TokensExhausted];
 /// What needs a stack of its own.
 const ELSEWHERE: [Code; 4] = [Code::TokenWrongAudience, Code::RateLimited, Code::NotReady, Code::IdentityUnavailable];
 
-/// Checks one refusal from every side.
-async fn check(stack: &Stack, what: &str, answer: &Answer, code: Code) {
+/// Checks one refusal from every side. Gives the id of its request.
+async fn check(stack: &Stack, what: &str, answer: &Answer, code: Code) -> String {
     let what = format!("{what}: {}", answer.text());
     assert_eq!(answer.status, code.status(), "{what}");
     let problem: Problem = serde_json::from_slice(&answer.body).unwrap_or_else(|fault| panic!("{what}: {fault}"));
@@ -40,6 +47,21 @@ async fn check(stack: &Stack, what: &str, answer: &Answer, code: Code) {
         assert_eq!(entry[field], code.as_str(), "{what}: {entry}");
     }
     assert_eq!(entry["user_id"], serde_json::Value::Null, "{what}: {entry}");
+    request_id.to_owned()
+}
+
+/// What the control plane was told of a refusal: the same code, and no secret.
+async fn told(stack: &Stack, request_id: &str, code: Code) -> Refused {
+    let request = Request::get(&format!("{REFUSALS_PATH}/{request_id}")).bearer(stack.config.edge_secret.expose());
+    let known = || async {
+        let answer = http::send(stack.config.edge_listen, &request).await.ok()?;
+        (answer.status == 200).then_some(answer)
+    };
+    let (answer, _) = until(&format!("{code} is told"), PATIENCE, known).await;
+    assert!(!answer.text().contains("sk_") && !answer.text().contains("eyJ"), "{}", answer.text());
+    let refused: Refused = serde_json::from_slice(&answer.body).expect("a refusal");
+    assert_eq!((&*refused.request_id, refused.code, refused.watched), (request_id, code, false), "{refused:?}");
+    refused
 }
 
 /// One way or more to each code.
@@ -149,12 +171,30 @@ async fn every_code_is_answered_logged_and_counted() {
     expected.sort();
     assert_eq!(missing, expected, "every code of the catalogue is produced here, elsewhere or later");
 
+    let mut asked = Vec::new();
     for (code, request) in &ways {
         // Twice: the second answer comes from memory, where there is one.
         for turn in ["first", "again"] {
-            check(&stack, &format!("{code}, {turn}"), &stack.send(request).await, *code).await;
+            let id = check(&stack, &format!("{code}, {turn}"), &stack.send(request).await, *code).await;
+            asked.push((id, *code));
         }
     }
+    for (id, code) in &asked {
+        let refused = told(&stack, id, *code).await;
+        // Who is known is told where they were refused for what they are.
+        let is_about_them =
+            matches!(code, Code::RoleRequired | Code::ScopeRequired | Code::NotOwner | Code::UserInactive);
+        assert!(refused.user_id.is_some() || !is_about_them, "{refused:?}");
+    }
+    let (id, code) = asked.iter().find(|(_, code)| *code == Code::RoleRequired).expect("one");
+    let ran = tool(&stack.config).args(["explain", "--request-id", id]).output().await.expect("tollgate runs");
+    let said = String::from_utf8_lossy(&ran.stdout);
+    assert!(ran.status.success(), "{said}{}", String::from_utf8_lossy(&ran.stderr));
+    for part in [id.as_str(), code.as_str(), "/admin/**", "role admin", "api_key", "usr_"] {
+        assert!(said.contains(part), "{part} in {said}");
+    }
+    let ran = tool(&stack.config).args(["explain", "--request-id", "nothing"]).output().await.expect("tollgate runs");
+    assert_eq!(ran.status.code(), Some(3), "{}", String::from_utf8_lossy(&ran.stderr));
 
     let prometheus = stack.envoy.prometheus().await;
     for code in &produced {

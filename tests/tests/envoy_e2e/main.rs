@@ -21,4 +21,5 @@ mod signatures;
 mod streams;
 mod talker;
 mod tls;
+mod watched;
 mod webhooks;

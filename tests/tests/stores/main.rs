@@ -10,6 +10,7 @@ mod policy;
 mod records;
 mod sessions;
 mod sqlite_only;
+mod watched;
 mod webhooks;
 
 use std::sync::Arc;
@@ -102,6 +103,7 @@ suite! {
     import::a_password_is_set_for_somebody;
     policy::a_policy_is_put_for_one_state_and_leaves_an_entry;
     policy::of_many_who_saw_the_same_one_wins;
+    watched::batches_are_counted_once_and_come_in_pages;
     sessions::a_session_comes_back_whole_and_belongs_to_its_user;
     sessions::a_refresh_token_is_used_up_once;
     sessions::ending_a_session_revokes_it_in_the_same_step;

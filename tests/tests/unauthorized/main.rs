@@ -29,6 +29,8 @@ use tollgate_protocol::edge::SyncAnswer;
 use tollgate_tests::http::{Answer, Request, send};
 
 const SECRET: &str = "edge-secret-of-the-tests";
+/// A request of which an Envoy has told that it was refused.
+const DENIED: &str = "denied-request";
 const LEGACY_SECRET: &str = "legacy-secret-of-the-tests-0123456789";
 
 /// A control plane with two users who have a key each.
@@ -73,6 +75,12 @@ impl World {
         let sync = send(running.edge_addr, &Request::get("/edge/v1/sync").bearer(SECRET)).await.expect("an answer");
         let sync: SyncAnswer = serde_json::from_slice(&sync.body).expect("a sync answer");
         let signer = Signer::new(sync.settings.and_then(|settings| settings.assertion).expect("an assertion key"));
+        let report = json!({"node": "n", "batch": 1, "refused": [{"request_id": DENIED, "at": 1_800_000_000,
+            "code": "role_required", "method": "GET", "route": "/a", "carrier": "token", "user_id": "usr_1"}]});
+        let report = Request::post("/edge/v1/refusals", report.to_string()).bearer(SECRET);
+        let told =
+            send(running.edge_addr, &report.header("Content-Type", "application/json")).await.expect("an answer");
+        assert_eq!(told.status, 200, "{}", told.text());
         let ada = users::ensure(&app, "ada@example.com", true, Some("Ada")).await.expect("a user");
         let bob = users::ensure(&app, "bob@example.com", true, Some("Bob")).await.expect("a user");
         let boss = users::ensure(&app, "boss@example.com", true, Some("Boss")).await.expect("a user");
@@ -114,6 +122,7 @@ impl World {
         let id = match path {
             path if path.starts_with("/api/admin/users") => self.ada.id.as_str(),
             path if path.starts_with("/api/sessions") => "sess_1",
+            path if path.starts_with("/api/admin/denials") => DENIED,
             _ => self.adas_key.key.id.as_str(),
         };
         let target = path.replace("{id}", id);

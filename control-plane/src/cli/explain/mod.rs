@@ -3,6 +3,7 @@
 
 mod credential;
 mod filter;
+mod refused;
 
 use std::{path::PathBuf, sync::Arc};
 
@@ -42,8 +43,11 @@ can see it.\n\n  echo \"$TOKEN\" | tollgate explain --path /api/hello --bearer -
 )]
 pub(super) struct Args {
     /// Path, with its query if it has one
-    #[arg(long)]
-    path: String,
+    #[arg(long, required_unless_present = "request_id")]
+    path: Option<String>,
+    /// Instead: say why the request of this id was refused within the last ten minutes, as its answer names it
+    #[arg(long, value_name = "ID", conflicts_with_all = ["path", "credential", "policy"])]
+    request_id: Option<String>,
     /// HTTP method
     #[arg(long, default_value = "GET")]
     method: String,
@@ -64,6 +68,12 @@ pub(super) struct Args {
     policy: Option<PathBuf>,
 }
 
+impl Args {
+    fn path(&self) -> &str {
+        self.path.as_deref().unwrap_or_default()
+    }
+}
+
 /// The steps so far.
 #[derive(Debug, Default)]
 pub(super) struct Steps(Vec<(&'static str, String)>);
@@ -80,6 +90,9 @@ impl Steps {
 /// # Errors
 /// [`CliFault`]. A request that would be refused is no failure of this command.
 pub(super) async fn run(scene: &Scene, args: &Args) -> Result<(), CliFault> {
+    if let Some(id) = &args.request_id {
+        return refused::run(scene, id).await;
+    }
     let mut config = scene.config()?;
     if args.policy.is_some() {
         config.policy_file.clone_from(&args.policy);
@@ -91,11 +104,11 @@ pub(super) async fn run(scene: &Scene, args: &Args) -> Result<(), CliFault> {
     let verdict = explain(&app, &settings, args, &presented, &mut steps).await?;
     let document: Vec<_> = steps.0.iter().map(|(step, said)| json!({ "step": step, "said": said })).collect();
     let document = json!({
-        "request": { "method": args.method, "path": args.path }, "steps": document,
+        "request": { "method": args.method, "path": args.path() }, "steps": document,
         "allowed": verdict.code.is_none(), "status": verdict.code.map(|code| code.status()),
         "code": verdict.code.map(|code| code.as_str()), "user_id": verdict.user, "headers": verdict.headers,
     });
-    let mut facts: Vec<(&str, String)> = vec![("request", format!("{} {}", args.method, args.path))];
+    let mut facts: Vec<(&str, String)> = vec![("request", format!("{} {}", args.method, args.path()))];
     facts.extend(steps.0.iter().map(|(step, said)| (*step, said.clone())));
     facts.push(("verdict", verdict.sentence()));
     scene.out.facts(&document, &facts)
@@ -139,7 +152,7 @@ impl Presented {
         }
         RequestView {
             method: args.method.as_bytes(),
-            path: args.path.as_bytes(),
+            path: args.path().as_bytes(),
             api_key: field(&self.api_key),
             authorization: field(&self.bearer),
             cookies: self.cookie.iter().map(|cookie| cookie.expose().as_bytes()).collect(),
@@ -213,7 +226,7 @@ async fn explain(
 /// The steps up to the route. Gives whether its cookie counts; `None` where no credential is looked at.
 fn route(policy: &Policy, args: &Args, steps: &mut Steps) -> Result<Option<bool>, CliFault> {
     let (found, others) =
-        winner(policy, &args.method, &args.host, &args.path).map_err(|faults| CliFault::Refused(faults.join("; ")))?;
+        winner(policy, &args.method, &args.host, args.path()).map_err(|faults| CliFault::Refused(faults.join("; ")))?;
     let (name, said) = decides(policy, &found);
     let wider = match others.first() {
         Some(next) => format!(" (narrower than {})", named(policy, *next)),

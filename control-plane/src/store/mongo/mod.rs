@@ -23,6 +23,7 @@ mod transaction;
 mod users;
 mod values;
 mod watch;
+mod watched;
 mod webhooks;
 
 use std::{future::IntoFuture, panic::Location, sync::Arc, time::Duration};

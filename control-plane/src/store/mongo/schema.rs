@@ -28,6 +28,8 @@ pub(super) const USAGE_DAILY: &str = "tollgate_usage_daily";
 pub(super) const REVOCATIONS: &str = "tollgate_revocations";
 pub(super) const SECRETS: &str = "tollgate_secrets";
 pub(super) const SESSIONS: &str = "tollgate_sessions";
+pub(super) const WATCHED: &str = "tollgate_watched";
+pub(super) const WATCHED_NODES: &str = "tollgate_watched_nodes";
 
 /// A collection and its indexes.
 struct Collection {
@@ -129,6 +131,12 @@ const COLLECTIONS: &[Collection] = &[
         pre_images: false,
     },
     Collection { name: SECRETS, indexes: &[], pre_images: false },
+    Collection {
+        name: WATCHED,
+        indexes: &[index("route", &[("route", 1), ("code", 1)], Kind::Plain)],
+        pre_images: false,
+    },
+    Collection { name: WATCHED_NODES, indexes: &[index("at", &[("at", 1)], Kind::Plain)], pre_images: false },
 ];
 
 /// Makes what is missing. Returns the store's epoch.

@@ -14,6 +14,7 @@ mod rows;
 mod schema;
 mod sessions;
 mod users;
+mod watched;
 mod webhooks;
 mod worker;
 

@@ -192,6 +192,22 @@ const STEPS: &[&str] = &[
         at INTEGER NOT NULL,
         actor TEXT NOT NULL
     ) STRICT;",
+    // 8: what rules that are only watched would have refused, and the last batch of each node that told of it.
+    "CREATE TABLE watched (
+        route TEXT NOT NULL,
+        code TEXT NOT NULL,
+        count INTEGER NOT NULL,
+        first INTEGER NOT NULL,
+        last INTEGER NOT NULL,
+        samples TEXT NOT NULL,
+        PRIMARY KEY (route, code)
+    ) STRICT, WITHOUT ROWID;
+    CREATE TABLE watched_nodes (
+        node TEXT PRIMARY KEY NOT NULL,
+        number INTEGER NOT NULL,
+        at INTEGER NOT NULL
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX watched_nodes_at ON watched_nodes (at);",
 ];
 
 /// Brings the schema up to date. Returns the store's epoch and the feed's newest number.

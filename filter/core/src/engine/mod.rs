@@ -5,6 +5,7 @@ mod counting;
 mod feed;
 mod known;
 mod paying;
+mod refusals;
 mod step;
 mod subject;
 
@@ -29,6 +30,7 @@ use crate::{
     extract::{Credential, extract},
     limits::{Exceeded, Limiter, Standing, told},
     policy::{self, Rule},
+    refusals::Refusals,
     request::RequestView,
     respond::{HeaderPlan, Reply, Verdict},
     settings::Compiled,
@@ -71,6 +73,9 @@ pub struct Engine {
     people: known::People,
     revoked: RevokedSet,
     wallet: Wallet,
+    refusals: Refusals,
+    /// Whose request was decided last, if it is refused.
+    about: Option<String>,
     sealer: Sealer,
     limiter: Limiter,
     /// How the request that is being decided stands under limits.
@@ -160,6 +165,8 @@ impl Engine {
             wallet: Wallet::new(paying::node(&seeds.nonce), config.credits, &hasher),
             node: None,
             me: seeds.nonce,
+            refusals: Refusals::new(seeds.nonce.iter().map(|byte| format!("{byte:02x}")).collect()),
+            about: None,
             sealer,
             limits: config.limits,
             realm: config.realm.clone(),
@@ -179,6 +186,7 @@ impl Engine {
     /// Decides a request, or says what it has to wait for.
     pub fn decide(&mut self, request: &RequestView<'_>, turn: Turn<'_>, now: Now, world: &dyn World) -> Step {
         self.counted.clear();
+        self.about = None;
         match self.road(request, turn, now, world) {
             Ok(mut plan) => {
                 // What is only watched goes back as it came, too.
@@ -264,6 +272,14 @@ impl Engine {
     /// The last step of all others: decides about a caller, counts, sets aside what the request may cost, and plans what the
     /// backend gets.
     fn permit(&mut self, caller: Caller<'_>, at: Crossing<'_>) -> Result<HeaderPlan, Stop> {
+        let permitted = self.permit_and_pay(caller, at);
+        if matches!(permitted, Err(Stop::Refuse(_) | Stop::Limited(_))) {
+            self.about = Some(caller.identity.user_id.clone());
+        }
+        permitted
+    }
+
+    fn permit_and_pay(&mut self, caller: Caller<'_>, at: Crossing<'_>) -> Result<HeaderPlan, Stop> {
         let permit = decide::decide(caller, at.rule, at.owner, at.now.seconds())?;
         self.count_caller(Some(permit.caller()), at)?;
         let charge = self.pay(permit.caller(), at)?;
