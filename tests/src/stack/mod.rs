@@ -87,7 +87,7 @@ impl Stack {
     async fn wait_for_settings(&self) {
         let ready = || async {
             let answer = self.send(&Request::get("/public/ready")).await;
-            (answer.status == 200).then_some(())
+            (answer.status != 503).then_some(())
         };
         until("the filter has settings", PATIENCE, ready).await;
     }

@@ -47,6 +47,8 @@ pub struct Options {
     pub policy_in_store: bool,
     /// Sign the tokens of the older sign-in with a key of our own, beside those that the shared secret has signed.
     pub own_key: bool,
+    /// No file names the rules: those of the store hold, and the built-in ones at first.
+    pub policy_in_store: bool,
 }
 
 impl Default for Options {
@@ -63,6 +65,7 @@ impl Default for Options {
             redis: None,
             policy_in_store: false,
             own_key: false,
+            policy_in_store: false,
         }
     }
 }
