@@ -109,7 +109,12 @@ fn read(path: &std::path::Path) -> Result<String, PolicyFileFault> {
     if length > MAX_BYTES {
         return Err(unreadable(std::io::Error::other("is larger than 1 MiB")));
     }
-    std::fs::read_to_string(path).map_err(unreadable)
+    let text = std::fs::read_to_string(path).map_err(unreadable)?;
+    // Whoever writes into a file empties it first, and on a busy disk that may be all there is for a while.
+    if text.trim().is_empty() {
+        return Err(unreadable(std::io::Error::other("is empty; to refuse everything, say default = \"deny\"")));
+    }
+    Ok(text)
 }
 
 fn parse(path: &std::path::Path, text: &str) -> Result<Policy, PolicyFileFault> {

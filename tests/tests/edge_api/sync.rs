@@ -176,8 +176,14 @@ async fn a_good_policy_is_pushed_and_a_faulty_one_is_not() {
 
     let began = Instant::now();
     std::fs::write(&file, "[[routes]]\npath = \"/a\"").expect("written");
-    let policy = server.sync(Some(&cursor)).await.settings.expect("settings").policy;
+    let answer = server.sync(Some(&cursor)).await;
+    let policy = answer.settings.expect("settings").policy;
     println!("a new policy reached an edge {:?} after it was written", began.elapsed());
     assert_eq!((policy.fallback, policy.routes.len()), (Fallback::Deny, 1));
+
+    // What a file is while somebody begins to write into it is no policy, however long that takes.
+    std::fs::write(&file, "\n").expect("written");
+    let held = timeout(Duration::from_millis(800), server.sync(Some(&answer.cursor))).await;
+    assert!(held.is_err(), "{held:?}");
     server.stop().await;
 }
