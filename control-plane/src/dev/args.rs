@@ -26,6 +26,8 @@ pub enum Command {
     /// Make certificates for trying TLS: an authority, and what it signs for Envoy and the control plane.
     /// envoy/tls shows how they are used.
     Certs(CertsArgs),
+    /// Run the echo backend alone: it answers with what reached it.
+    Backend(BackendArgs),
 }
 
 /// How `tollgate dev` runs everything.
@@ -95,6 +97,14 @@ impl RunArgs {
     pub fn issuer(&self) -> Port {
         Port { number: self.issuer_port, what: "the development issuer", option: "--issuer-port" }
     }
+}
+
+/// Where the echo backend listens.
+#[derive(Debug, Clone, clap::Args)]
+pub struct BackendArgs {
+    /// Address to listen on
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8090")]
+    pub listen: std::net::SocketAddr,
 }
 
 /// Where certificates go, and for what.

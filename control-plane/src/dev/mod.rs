@@ -18,6 +18,6 @@ pub mod shipped;
 mod signals;
 mod template;
 
-pub use args::{Args, CertsArgs, Command, CredentialsArgs, Faults, RunArgs};
+pub use args::{Args, BackendArgs, CertsArgs, Command, CredentialsArgs, Faults, RunArgs};
 pub use fault::DevFault;
 pub use run::run;

@@ -5,7 +5,7 @@ use std::{io::Write as _, net::SocketAddr, path::Path, time::Duration};
 use tokio::time::timeout;
 
 use super::{
-    args::{Args, Command, CredentialsArgs, Faults, RunArgs},
+    args::{Args, BackendArgs, Command, CredentialsArgs, Faults, RunArgs},
     banner, credentials,
     data::{Data, Facts},
     echo::Echo,
@@ -30,6 +30,7 @@ const END: Duration = Duration::from_secs(3);
 /// [`DevFault`], for the person who typed it.
 pub async fn run(args: Args) -> Result<(), DevFault> {
     match args.command {
+        Some(Command::Backend(args)) => backend(&args).await,
         Some(Command::Certs(args)) => {
             say(&super::certs::make(&args)?);
             Ok(())
@@ -37,6 +38,19 @@ pub async fn run(args: Args) -> Result<(), DevFault> {
         Some(Command::Credentials(args)) => print_credentials(&args).await,
         None => everything(&args.run).await,
     }
+}
+
+async fn backend(args: &BackendArgs) -> Result<(), DevFault> {
+    let mut stop = StopSignals::new()?;
+    let listen = || {
+        let listener = std::net::TcpListener::bind(args.listen)?;
+        listener.set_nonblocking(true)?;
+        Echo::start(listener)
+    };
+    let echo = listen().map_err(|fault| DevFault::Other(format!("cannot listen on {}: {fault}", args.listen)))?;
+    say(&format!("echo backend: http://{}\n", echo.addr));
+    stop.next().await;
+    Ok(())
 }
 
 async fn print_credentials(args: &CredentialsArgs) -> Result<(), DevFault> {

@@ -8,7 +8,7 @@ use tollgate::dev::{CertsArgs, certs};
 use tollgate_tests::envoy;
 
 /// Asks Envoy whether it would start with this configuration.
-async fn valid(dir: &Path, name: &str, text: &str) -> Result<(), String> {
+pub(crate) async fn valid(dir: &Path, name: &str, text: &str) -> Result<(), String> {
     let file = dir.join(name);
     std::fs::write(&file, text).unwrap();
     let output = Command::new(envoy::program())
@@ -42,7 +42,7 @@ async fn every_shipped_configuration_is_one() {
         assert_eq!(fault, None, "envoy/{name}/envoy.yaml");
         seen.push(name);
     }
-    assert!(["local", "tls"].iter().all(|name| seen.iter().any(|seen| seen == name)), "{seen:?}");
+    assert!(["docker-compose", "local", "tls"].iter().all(|name| seen.iter().any(|seen| seen == name)), "{seen:?}");
     // Envoy would have said so.
     let wrong = "static_resources: {clusters: [{name: a, type: STATIC, conect_timeout: 1s}]}";
     assert!(valid(temp.path(), "wrong.yaml", wrong).await.unwrap_err().contains("conect_timeout"));

@@ -10,6 +10,7 @@ mod crowd;
 mod dev_mode;
 mod hostile;
 mod limits;
+mod manifests;
 mod memory;
 mod other_programs;
 mod outages;
