@@ -43,8 +43,6 @@ pub struct Options {
     pub backend_port: Option<u16>,
     /// A Redis that control planes share.
     pub redis: Option<RedisConfig>,
-    /// Keep the rules in the store instead of a file.
-    pub policy_in_store: bool,
     /// Sign the tokens of the older sign-in with a key of our own, beside those that the shared secret has signed.
     pub own_key: bool,
     /// No file names the rules: those of the store hold, and the built-in ones at first.
@@ -63,7 +61,6 @@ impl Default for Options {
             store: None,
             backend_port: None,
             redis: None,
-            policy_in_store: false,
             own_key: false,
             policy_in_store: false,
         }
