@@ -25,6 +25,9 @@ const START: Duration = Duration::from_secs(60);
 /// The line of the shipped file after which a test puts settings of the filter.
 const FILTER_SETTINGS: &str = "                    realm: tollgate\n";
 
+/// The line after which it says how many proxies it trusts.
+const REMOTE_ADDRESS: &str = "          use_remote_address: true\n";
+
 /// A running Envoy. It is killed when this is dropped.
 #[derive(Debug)]
 pub struct Envoy {
@@ -53,6 +56,8 @@ pub struct Surroundings {
     pub edge_secret: String,
     /// Settings of the filter, one `name: value` each.
     pub filter_settings: Vec<String>,
+    /// How many proxies in front of it Envoy trusts (`xff_num_trusted_hops`).
+    pub trusted_hops: u32,
 }
 
 fn environment(name: &str, what: &str, otherwise: Option<PathBuf>) -> PathBuf {
@@ -107,6 +112,9 @@ impl Envoy {
         let settings: String =
             around.filter_settings.iter().map(|line| format!("{}{line}\n", " ".repeat(20))).collect();
         text = text.replace(FILTER_SETTINGS, &format!("{FILTER_SETTINGS}{settings}"));
+        assert_eq!(text.matches(REMOTE_ADDRESS).count(), 1, "the shipped file has changed");
+        let hops = format!("{REMOTE_ADDRESS}          xff_num_trusted_hops: {}\n", around.trusted_hops);
+        text = text.replace(REMOTE_ADDRESS, &hops);
         let config = around.dir.join("envoy.yaml");
         std::fs::write(&config, text).expect("Envoy's configuration");
 

@@ -73,6 +73,7 @@ impl Stack {
             backend_port: options.backend_port.unwrap_or(echo.addr.port()),
             edge_secret: EDGE_SECRET.to_owned(),
             filter_settings: options.filter_settings,
+            trusted_hops: options.trusted_hops,
         };
         let envoy = Envoy::start(&around).await;
         let kind = options.control_plane;

@@ -41,6 +41,8 @@ pub struct Options {
     pub store: Option<StoreLocation>,
     /// Port of a backend of the test's own, instead of the one that echoes.
     pub backend_port: Option<u16>,
+    /// How many proxies in front of it Envoy trusts.
+    pub trusted_hops: u32,
     /// A Redis that control planes share.
     pub redis: Option<RedisConfig>,
     /// Sign the tokens of the older sign-in with a key of our own, beside those that the shared secret has signed.
@@ -60,6 +62,7 @@ impl Default for Options {
             legacy_keys: Vec::new(),
             store: None,
             backend_port: None,
+            trusted_hops: 0,
             redis: None,
             own_key: false,
             policy_in_store: false,

@@ -10,8 +10,12 @@ use std::{
 use tollgate::{
     config::Config,
     dev::{echo::Echo, shipped},
+    domain::{Subscription, UserPatch},
     serve::{self, Running},
-    service::keys::{self, NewKey},
+    service::{
+        keys::{self, NewKey},
+        users,
+    },
 };
 use tollgate_protocol::{Code, limits::REPORT_SECONDS};
 use tollgate_tests::{
@@ -34,6 +38,9 @@ rate  = "600/min burst 20"
 [limits.slow]
 by   = "user"
 rate = "1/s"
+[limits.tiered]
+by    = "user"
+tiers = { free = "2/min", pro = "600/min" }
 [limits.visitors]
 by      = "address"
 rate    = "3/min"
@@ -44,6 +51,9 @@ limits = ["calls"]
 [[routes]]
 path   = "/limited/shared"
 limits = ["shared"]
+[[routes]]
+path   = "/limited/tiered"
+limits = ["tiered"]
 [[routes]]
 path   = "/limited/slow"
 limits = ["slow"]
@@ -118,6 +128,7 @@ impl Pair {
             backend_port: echo.addr.port(),
             edge_secret: stack.config.edge_secret.expose().to_owned(),
             filter_settings: Vec::new(),
+            trusted_hops: 0,
         };
         let other = Envoy::start(&around).await;
         ready(other.addr).await;
@@ -367,4 +378,48 @@ async fn nobody_becomes_many_by_what_they_say_of_their_address() {
         statuses.push(answer.status);
     }
     assert_eq!(statuses, [200, 200, 200, 429, 429, 429, 429, 429]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn behind_a_proxy_that_is_trusted_clients_count_by_the_address_it_saw() {
+    let stack = limited(Options { trusted_hops: 1, ..Options::default() }).await;
+    let ask = async |address: &str| {
+        stack.send(&Request::get("/limited/open").header("X-Forwarded-For", address)).await.status
+    };
+    // The last address is the one that the proxy has seen; what stands before it the client may have made up.
+    for (address, expect) in [
+        ("192.0.2.1", 200),
+        ("198.51.100.7, 192.0.2.1", 200),
+        ("198.51.100.8, 192.0.2.1", 200),
+        ("198.51.100.9, 192.0.2.1", 429),
+        ("192.0.2.1, 192.0.2.2", 200),
+        ("192.0.2.1", 429),
+    ] {
+        assert_eq!(ask(address).await, expect, "{address}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_better_subscription_counts_at_once() {
+    let stack = stack().await;
+    let user = stack.user("ada@example.com").await;
+    let key = stack.api_key(&user, &[]).await.plain.expose().to_owned();
+    let request = Request::get("/limited/tiered").api_key(&key);
+    let mut statuses = Vec::new();
+    for _ in 0..8 {
+        statuses.push(stack.send(&request).await.status);
+    }
+    assert_eq!(statuses, [200, 200, 429, 429, 429, 429, 429, 429]);
+    let changed = Instant::now();
+    let patch = UserPatch { subscription: Some(Subscription::Pro), ..UserPatch::default() };
+    users::update(stack.app(), &user.id, &patch, None).await.expect("a change");
+    let (answer, _) = until("the better tier", PATIENCE, || async {
+        let answer = stack.send(&request).await;
+        (answer.status == 200).then_some(answer)
+    })
+    .await;
+    let took = changed.elapsed();
+    println!("a better subscription counts after {took:?}");
+    assert_eq!(answer.header("x-ratelimit-limit"), Some("600"));
+    assert!(took < Duration::from_secs(2), "{took:?}");
 }

@@ -2,7 +2,7 @@
 //! its burst and what its rate gives meanwhile, and nobody gets a full bucket back because others needed the place.
 
 use std::{
-    cell::RefCell,
+    cell::{Cell, RefCell},
     collections::{BTreeMap, HashMap},
 };
 
@@ -23,6 +23,7 @@ const MS: u64 = 1_000_000;
 struct Memory {
     values: RefCell<HashMap<String, (Vec<u8>, u32)>>,
     writes: RefCell<u32>,
+    reads: Cell<u32>,
 }
 
 impl NativeVerifier for Memory {
@@ -41,6 +42,7 @@ impl World for Memory {
     }
 
     fn shared_read(&self, slot: &str) -> Option<(Vec<u8>, u32)> {
+        self.reads.set(self.reads.get() + 1);
         self.values.borrow().get(slot).cloned()
     }
 
@@ -167,4 +169,31 @@ fn a_million_others_do_not_fill_a_bucket() {
         values.len()
     );
     assert!(values.len() as u64 <= SETS && bytes <= 8_192 * (64 + 17 * PLACES + 128));
+}
+
+/// How often the host is called for each request. What is below the limit costs next to nothing.
+#[test]
+fn few_requests_ask_the_host() {
+    for (per_second, requests, burst, most) in [
+        (1_000, 60_000, Some(2_000), 0.2),
+        (100, 60_000, Some(2_000), 0.4),
+        (10, 1_200, Some(100), 2.0),
+        (100, 60, None, 0.5),
+    ] {
+        let pace = Pace::of(Rate { requests, seconds: 60, burst }).unwrap();
+        let (memory, mut worker) = (Memory::default(), Worker::new(1));
+        let (step, mut passed) = (1_000 / per_second, 0);
+        for number in 0..per_second * 10 {
+            let at = T0 + number * step * MS;
+            passed += u32::from(worker.passes(Subject::User("ada"), pace, at, &memory));
+            if at.is_multiple_of(100 * MS) {
+                worker.give_back(at, &memory);
+            }
+        }
+        let calls = f64::from(memory.reads.get() + *memory.writes.borrow()) / (per_second * 10) as f64;
+        println!(
+            "{per_second} requests a second under {requests}/min burst {burst:?}: {passed} passed, {calls:.3} host calls each"
+        );
+        assert!(calls <= most, "{calls}");
+    }
 }

@@ -78,6 +78,7 @@ impl Fleet {
             backend_port: self.backend.addr.port(),
             edge_secret: config.edge_secret.expose().to_owned(),
             filter_settings: vec![format!("credits: {{lease_seconds: {LEASE_SECONDS}, report_ms: 500}}")],
+            trusted_hops: 0,
         };
         let envoy = Envoy::start(&around).await;
         let ready = || async {
