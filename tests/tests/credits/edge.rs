@@ -111,7 +111,7 @@ async fn faults_of_messages_are_listed_and_nothing_is_applied() {
     }
     let account = credits::balance(&world.app, &world.ada.id).await.expect("a balance").account;
     assert_eq!((account.seq, account.remaining), (0, 10_000));
-    for path in ["/edge/v1/usage", "/edge/v1/leases"] {
+    for path in ["/edge/v1/usage", "/edge/v1/leases", "/edge/v1/limits"] {
         let body = Request::post(path, "{\"node\":\"n\"}").header("Content-Type", "application/json");
         assert_eq!(send(world.running.edge_addr, &body).await.expect("an answer").status, 401, "{path}");
         let large = Request::post(path, vec![b' '; 257 * 1024]).header("Content-Type", "application/json");
