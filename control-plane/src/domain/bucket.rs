@@ -57,7 +57,8 @@ mod tests {
             (second, 2, 0, 300_000),
             // It owes as much as it can hold, and two more.
             (second, 100, 0, 800_000),
-            (second * 2, 0, 5, 0),
+            (second * 2, 0, 3, 0),
+            (second * 3, 0, 5, 0),
         ] {
             let state;
             (full_at, state) = pace.take(full_at, used, 2, at);
