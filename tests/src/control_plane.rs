@@ -147,6 +147,13 @@ pub fn tool(config: &Config) -> Command {
     set(&settings::API_LISTEN, config.api_listen.to_string());
     set(&settings::EDGE_LISTEN, config.edge_listen.to_string());
     set(&settings::EDGE_SECRET, config.edge_secret.expose().to_owned());
+    if let Some(tls) = &config.tls {
+        set(&settings::TLS_CERTIFICATE, tls.certificate.display().to_string());
+        set(&settings::TLS_KEY, tls.key.display().to_string());
+        if let Some(authorities) = &tls.client_ca {
+            set(&settings::TLS_CLIENT_CA, authorities.display().to_string());
+        }
+    }
     set(&settings::LOG_FORMAT, "json".to_owned());
     set(&settings::LOG_FILTER, config.log_filter.clone());
     if let Some(redis) = &config.redis {

@@ -250,3 +250,17 @@ fn several_instances_of_clerk() {
     }
     check(&[("TOLLGATE_CLERK_INSTANCES", "[{")], None, &["must be an array of inline tables"]);
 }
+
+#[test]
+fn certificate_and_key_go_together() {
+    let (certificate, key, authorities) =
+        (("TOLLGATE_TLS_CERTIFICATE", "a.pem"), ("TOLLGATE_TLS_KEY", "b.pem"), ("TOLLGATE_TLS_CLIENT_CA", "c.pem"));
+    assert_eq!(load(&[SECRET], None).unwrap().tls, None);
+    let files = load(&[SECRET, certificate, key], None).unwrap().tls.unwrap();
+    assert_eq!((files.certificate, files.key, files.client_ca), ("a.pem".into(), "b.pem".into(), None));
+    let files = load(&[SECRET], Some("[tls]\ncertificate = \"a.pem\"\nkey = \"b.pem\"\nclient_ca = \"c.pem\""));
+    assert_eq!(files.unwrap().tls.unwrap().client_ca, Some("c.pem".into()));
+    check(&[certificate], None, &["tls.key (TOLLGATE_TLS_KEY) is not set"]);
+    check(&[key], None, &["tls.certificate (TOLLGATE_TLS_CERTIFICATE) is not set"]);
+    check(&[authorities], None, &["tls.certificate", "tls.key"]);
+}

@@ -1,6 +1,7 @@
 //! The finished filter in a real Envoy, with a real control plane, issuer and backend: what clients, backends and
 //! operators see. `TOLLGATE_E2E_ENVOY` names the Envoy; the whole set runs on the oldest and the newest supported one.
 
+mod browsers;
 mod carriers;
 mod changes;
 mod codes;

@@ -96,6 +96,12 @@ async fn https_for_clients_and_certificates_to_the_control_plane() {
     let answer = send(client, &Request::get("/api/me").api_key(&key)).await;
     assert_eq!((answer.status, &answer.json()["email"]), (200, &"ada@example.com".into()), "{}", answer.text());
 
+    // A browser asks first, and is told.
+    let origin = "https://localhost:3000";
+    let preflight = Request::new("OPTIONS", "/api/hello").header("Origin", origin);
+    let answer = send(client, &preflight.header("Access-Control-Request-Method", "POST")).await;
+    assert_eq!((answer.status, answer.header("access-control-allow-origin")), (200, Some(origin)));
+
     // Clients may speak HTTP/2.
     let stream = Client { alpn: &["h2", "http/1.1"], ..client }.connect(envoy.addr).await.unwrap();
     assert_eq!(stream.get_ref().1.alpn_protocol(), Some(b"h2".as_slice()));
