@@ -11,7 +11,7 @@ use tollgate_core::{
     verify::{Alg, HashName, NativeVerifier},
 };
 use tollgate_protocol::{
-    Cursor, Identity, KeyHash, api_key,
+    Code, Cursor, Identity, KeyHash, api_key,
     config::PluginConfig,
     edge::{Outcome, ResolveAnswer, ResolveRequest, Settings},
     headers,
@@ -76,6 +76,8 @@ const PEOPLE: [Person; 9] = [
 pub(crate) struct Cast {
     engine: Engine,
     host: Host,
+    /// When refusals were told last, in milliseconds.
+    told: u64,
 }
 
 impl Cast {
@@ -98,17 +100,20 @@ impl Cast {
         engine.use_settings(Compiled::compile(&settings).unwrap_or_else(|faults| panic!("{faults:?}")).0);
         engine.heard(NOW);
         engine.start_at(&Cursor::new("e".into(), 1));
-        Self { engine, host: Host::default() }
+        Self { engine, host: Host::default(), told: NOW.0 }
     }
 
     /// What somebody gets: `pass` as themselves, `anonymous`, or the code of the refusal. `-` is nobody, `junk` a header
-    /// that is no credential. On a route that is only watched: the same after `watched:`. `target` is a path, or a host and a path.
+    /// that is no credential; `ada@cookie` is Ada with her token in a cookie. On a route that is only watched: the same after `watched:`. `target` is a path, or a host and a path.
     pub(crate) fn ask(&mut self, method: &str, target: &str, who: &str) -> String {
         let (host, path) = match target.find('/') {
             Some(at) if at > 0 => target.split_at(at),
             _ => ("any.example", target),
         };
+        let (who, by_cookie) = who.strip_suffix("@cookie").map_or((who, false), |who| (who, true));
         let credential = credential(who);
+        let cookie = credential.as_deref().and_then(|bearer| bearer.strip_prefix("Bearer "));
+        let cookie = cookie.map(|token| format!("a=b; __session={token}")).unwrap_or_default();
         let mut request = RequestView {
             method: method.as_bytes(),
             authority: host.as_bytes(),
@@ -117,6 +122,7 @@ impl Cast {
         };
         match &credential {
             None => {}
+            Some(_) if by_cookie => request.cookies.push(cookie.as_bytes()),
             Some(key) if key.starts_with("sk_") => request.api_key = Field::One(key.as_bytes()),
             Some(bearer) => request.authorization = Field::One(bearer.as_bytes()),
         }
@@ -129,6 +135,14 @@ impl Cast {
             let answer = ResolveAnswer { as_of: Cursor::new("e".into(), 1), outcome };
             let _ = self.engine.answered(subject, Some(answer), NOW, &self.host);
             step = self.engine.decide(&request, Turn::First, NOW, &self.host);
+        }
+        let refused = match &step {
+            Step::Done(Verdict::Refuse(reply)) => Some((reply.code, false)),
+            Step::Done(Verdict::Forward(plan)) => plan.shadow.and_then(Result::err).map(|code| (code, true)),
+            Step::Wait(_) => None,
+        };
+        if let Some((code, watched)) = refused {
+            self.is_told(&request, code, watched);
         }
         match step {
             Step::Done(Verdict::Refuse(reply)) => reply.code.to_string(),
@@ -144,6 +158,39 @@ impl Cast {
             },
             Step::Wait(wait) => panic!("it waits: {wait:?}"),
         }
+    }
+}
+
+impl Cast {
+    /// What the control plane is told of a refusal is what the client was told.
+    fn is_told(&mut self, request: &RequestView<'_>, code: Code, watched: bool) {
+        let request = RequestView {
+            method: request.method,
+            path: request.path,
+            authority: request.authority,
+            request_id: b"id-1",
+            api_key: request.api_key,
+            authorization: request.authorization,
+            cookies: request.cookies.clone(),
+            grpc: request.grpc,
+            reserved: Vec::new(),
+        };
+        self.engine.note_refusal(&request, code, watched, NOW);
+        self.told += 10_000;
+        let report = self.engine.refusals().due(self.told).expect("a report");
+        self.engine.refusals().arrived(self.told);
+        let [refused] = &report.refused[..] else { panic!("{report:?}") };
+        assert_eq!((&*refused.request_id, refused.code, refused.watched), ("id-1", code, watched), "{refused:?}");
+        let counted: Vec<_> = report.watched.iter().map(|count| (&count.route, count.code, count.count)).collect();
+        let expected = if watched { vec![(&refused.route, code, 1)] } else { Vec::new() };
+        assert_eq!(counted, expected);
+        match code {
+            Code::AmbiguousPath => assert_eq!(refused.route, "none"),
+            Code::RouteDenied => assert_eq!(refused.route, "default"),
+            _ => assert_ne!(refused.route, "none"),
+        }
+        let text = serde_json::to_string(&report).unwrap();
+        assert!(!text.contains("sk_") && !text.contains("eyJ"), "{text}");
     }
 }
 

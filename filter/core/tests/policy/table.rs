@@ -14,7 +14,10 @@ fn who_may_take_which_route() {
             {"path":"/web","accept":["clerk"]},
             {"path":"/older","accept":["legacy"]},
             {"path":"/machines","accept":["api_key","legacy"]},
-            {"path":"/maybe-web","auth":"optional","accept":["clerk"]}
+            {"path":"/maybe-web","auth":"optional","accept":["clerk"]},
+            {"path":"/either","accept":["clerk"],"session_cookie":true},
+            {"path":"/cookie","accept":["clerk"],"session_cookie":true,"cookie_only":true},
+            {"path":"/cookie-or-older","accept":["clerk","legacy"],"session_cookie":true,"cookie_only":true}
         ]}"#,
         "
         GET /open       -     anonymous
@@ -49,6 +52,17 @@ fn who_may_take_which_route() {
         GET /maybe-web  -     anonymous
         GET /maybe-web  ada   pass
         GET /maybe-web  key   method_not_accepted
+        GET /web        ada@cookie missing_credential
+        GET /either     ada@cookie pass
+        GET /either     ada   pass
+        GET /cookie     ada@cookie pass
+        GET /cookie     ada   method_not_accepted
+        GET /cookie     key   method_not_accepted
+        GET /cookie     old   method_not_accepted
+        GET /cookie     -     missing_credential
+        GET /cookie-or-older ada@cookie pass
+        GET /cookie-or-older ada   method_not_accepted
+        GET /cookie-or-older old   pass
         GET /           -     route_denied
         GET /           boss  route_denied
         GET /anyone     ada   route_denied
@@ -110,7 +124,7 @@ fn who_may_take_which_route() {
         GET /all            ada     method_not_accepted
         ",
     );
-    assert_eq!(number, 77);
+    assert_eq!(number, 88);
 }
 
 #[test]
