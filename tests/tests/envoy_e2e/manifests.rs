@@ -7,11 +7,16 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::process::Command;
 use tollgate::{
-    config::settings,
+    config::{Config, Secret, StoreLocation, settings},
     dev::{CertsArgs, certs},
+    serve,
 };
 use tollgate_protocol::config::PluginConfig;
-use tollgate_tests::envoy;
+use tollgate_tests::{
+    control_plane::{get, program},
+    envoy, http, ports,
+    wait::{PATIENCE, until},
+};
 
 use crate::configurations::valid;
 
@@ -277,4 +282,46 @@ async fn envoy_does_not_start_with_a_secret_that_could_change_its_configuration(
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
         assert!(output.status.code() == Some(1) && said.contains("TOLLGATE_EDGE_SECRET"), "{secret:?}: {said}");
     }
+}
+
+/// A list of texts of the manifest, with the port that is tried in the place of the one that is there.
+fn words(list: &Value, port: u16, own: u16) -> Vec<String> {
+    let words = list.as_array().unwrap().iter().map(|word| word.as_str().unwrap().to_owned());
+    words.map(|word| word.replace(&port.to_string(), &own.to_string())).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_containers_run_is_what_the_program_takes() {
+    let compose = shipped("docker-compose/compose.yaml").await.remove(0);
+    let port = ports::free();
+    let backend = words(&compose["services"]["backend"]["command"], 8090, port);
+    let _backend = Command::new(program())
+        .args(backend)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap();
+    let addr = std::net::SocketAddr::from(([127, 0, 0, 1], port));
+    let answers = || async { http::send(addr, &http::Request::get("/a?b=c")).await.ok() };
+    let (answer, _) = until("the backend answers", PATIENCE, answers).await;
+    assert_eq!((answer.status, &answer.json()["path"]), (200, &"/a?b=c".into()));
+
+    // Health checks, against one who is well and one who is not there.
+    let temp = TempDir::new().unwrap();
+    let store = StoreLocation::Sqlite(temp.path().join("tollgate.db"));
+    let mut config = Config::new(store, Secret::new("edge-secret-of-the-tests-0123456789"));
+    (config.api_listen, config.edge_listen) = ("127.0.0.1:0".parse().unwrap(), "127.0.0.1:0".parse().unwrap());
+    let running = serve::start(config).await.unwrap();
+    let ready = || async { (get(running.edge_addr, "/readyz").await?.status == 200).then_some(()) };
+    until("the control plane is ready", PATIENCE, ready).await;
+    let test = &compose["services"]["control-plane"]["healthcheck"]["test"];
+    for (port, expected) in [(running.edge_addr.port(), true), (ports::free(), false), (port, true)] {
+        let check = words(test, 8081, port);
+        assert_eq!(check[0], "CMD");
+        // The backend answers anything with 200, so it is well in this check's eyes.
+        let status = Command::new(&check[1]).args(&check[2..]).stderr(Stdio::null()).status().await.unwrap();
+        assert_eq!(status.success(), expected, "{check:?}");
+    }
+    running.shutdown().await;
 }
