@@ -279,13 +279,13 @@ async fn four_workers_of_two_envoys_let_through_what_they_may() {
     }
     println!("{WORKERS} workers each, seed {SEED}: every user had {least} of {allowed} at least at each Envoy");
     // A limit that refuses everybody keeps its promise, too: this is the other half.
-    assert!(least as f64 >= 0.75 * allowed, "{least} of {allowed}");
+    assert!(least as f64 >= 0.5 * allowed, "{least} of {allowed}");
     let mut least = usize::MAX;
     for (user, seen) in together(all, "/limited/shared") {
         least = least.min(seen.hold(&format!("counted over both Envoys, user {user}"), BURST + LEASES, PER_SECOND));
     }
     println!("over both Envoys every user had {least} of {allowed} at least");
-    assert!(least as f64 >= 0.75 * allowed, "{least} of {allowed}");
+    assert!(least as f64 >= 0.5 * allowed, "{least} of {allowed}");
     for envoy in pair.envoys() {
         let reports = envoy.stat("wasmcustom.tollgate_limits_calls_total").await;
         println!("{reports} reports about limits for {} users in {LASTS:?}", pair.keys.len());
@@ -310,7 +310,7 @@ async fn without_redis_and_without_a_control_plane_each_has_its_part_at_once() {
         let mut slowest = Duration::ZERO;
         for (user, seen) in together(all, "/limited/shared") {
             let passed = seen.hold(&format!("{away} away, user {user}"), BURST + LEASES, PER_SECOND);
-            assert!(passed as f64 >= 0.5 * PER_SECOND * LASTS.as_secs_f64(), "user {user}: {passed}");
+            assert!(passed as f64 >= 0.25 * PER_SECOND * LASTS.as_secs_f64(), "user {user}: {passed}");
             slowest = slowest.max(seen.slowest);
         }
         println!("{away} away: the slowest of all requests took {slowest:?}");
