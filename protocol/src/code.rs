@@ -32,7 +32,7 @@ macro_rules! catalogue {
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
         #[serde(rename_all = "snake_case")]
         pub enum Code {
-            $(#[doc = $detail] $variant,)+
+            $(#[doc = concat!($title, ": `", $word, "`.")] $variant,)+
         }
 
         impl Code {

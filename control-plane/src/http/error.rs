@@ -185,7 +185,7 @@ impl Refusal {
     }
 }
 
-/// The body is written by [`super::observe`], which knows the request's id: here the refusal only travels.
+/// The body is written by `observe`, which knows the request's id: here the refusal only travels.
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
         let mut response = self.code.status().into_response();

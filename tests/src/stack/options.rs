@@ -29,7 +29,7 @@ pub struct Options {
     pub workers: u16,
     /// Where the control plane runs.
     pub control_plane: Kind,
-    /// Start Envoy alone; the control plane's ports are free until [`Stack::start_control_plane`].
+    /// Start Envoy alone; the control plane's ports are free until `Stack::start_control_plane`.
     pub control_plane_later: bool,
     /// Settings of the filter, one `name: value` each.
     pub filter_settings: Vec<String>,

@@ -156,7 +156,7 @@ impl Feed {
 impl FeedStore for MongoStore {
     /// The place up to which this process has read the stream, not the newest one there is. Everything up to it is
     /// committed by a majority, and readings of users and keys ask the primary for at least this place
-    /// ([`MongoStore::session`]): an answer that is made from such a reading is at least as new as this place, and a
+    /// (`MongoStore::session`): an answer that is made from such a reading is at least as new as this place, and a
     /// change that the feed tells later outdates it.
     async fn head(&self) -> Result<Cursor, StoreError> {
         Ok(self.feed.cursor(self.feed.position()))
