@@ -2,6 +2,7 @@
 //! belongs to the compiler, and stands here only where it cannot.
 
 use std::{
+    collections::BTreeSet,
     fs,
     path::{Path, PathBuf},
     process::Command,
@@ -242,6 +243,19 @@ fn nothing_is_left_for_later() {
         .collect();
     let words = ["TODO", "FIXME", "XXX", "todo!(", "unimplemented!(", "#[ignore", "HACK"];
     nothing(lines_with(&sources, &words, &["clippy.toml"]), "left for later");
+}
+
+/// Tests are chosen by the name of their target alone: of two with one name, each tier would run both.
+#[test]
+fn no_two_test_targets_have_one_name() {
+    let names = |folder: &str| -> BTreeSet<String> {
+        let entries = fs::read_dir(root().join(folder)).expect("a folder");
+        let names = entries.map(|entry| entry.expect("an entry").file_name().to_string_lossy().into_owned());
+        names.map(|name| name.trim_end_matches(".rs").to_owned()).collect()
+    };
+    let (core, others) = (names("filter/core/tests"), names("tests/tests"));
+    assert!(core.len() > 3 && others.len() > 8, "{core:?} {others:?}");
+    nothing(core.intersection(&others).cloned().collect(), "test targets with one name");
 }
 
 #[test]
