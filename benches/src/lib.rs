@@ -121,3 +121,24 @@ pub fn introduce(engine: &mut Engine, map: &[u8], host: &Host, identity: Identit
     let _ = engine.answered(subject, Some(answer), NOW, host);
     assert!(matches!(decide(engine, map, host), Step::Done(_)), "still not known");
 }
+
+/// The machine and the commit that figures are of.
+pub fn machine() -> String {
+    let model = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let model = model.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": ")).map(|(_, name)| name);
+    let cores = std::thread::available_parallelism().map_or(0, std::num::NonZero::get);
+    let output = std::process::Command::new("git").args(["describe", "--always", "--dirty"]).output();
+    let commit = output.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned()).unwrap_or_default();
+    format!("Machine: {}, {cores} cores. Commit: {commit}.", model.unwrap_or("unknown"))
+}
+
+/// Puts a text between two marks in a file; the rest of it stays.
+///
+/// # Errors
+/// If the file cannot be read or written, or has no such marks.
+pub fn put_between(file: &str, begin: &str, end: &str, text: &str) -> std::io::Result<()> {
+    let former = std::fs::read_to_string(file)?;
+    let marks = former.split_once(begin).and_then(|(head, rest)| Some((head, rest.split_once(end)?.1)));
+    let (head, tail) = marks.ok_or_else(|| std::io::Error::other(format!("{file} has no marks for the tables")))?;
+    std::fs::write(file, format!("{head}{begin}\n\n{text}\n{end}{tail}"))
+}

@@ -1,6 +1,6 @@
 //! Figures of all turns as a table, and BENCHMARKS.md. It must not know how they came about.
 
-use std::{collections::BTreeMap, fmt::Write as _, process::Command};
+use std::{collections::BTreeMap, fmt::Write as _};
 
 use crate::{Args, Case, Figures};
 
@@ -32,7 +32,7 @@ impl Report {
              of {seconds} s, SQLite and MongoDB (a replica set of one mongod) by turns; medians, and the lowest and \
              highest rate. CPU is that of the control plane and of mongod together, for each answer. The client runs on \
              the same cores.\n\n",
-            machine()
+            tollgate_benches::machine()
         );
         text.push_str("| asked | store | answers/s (lowest–highest) | p50 ms | p99 ms | CPU µs |\n");
         text.push_str("| --- | --- | --- | --- | --- | --- |\n");
@@ -77,19 +77,7 @@ fn median(mut values: Vec<f64>) -> f64 {
     values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
 }
 
-fn machine() -> String {
-    let model = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let model = model.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": ")).map(|(_, name)| name);
-    let cores = std::thread::available_parallelism().map_or(0, std::num::NonZero::get);
-    let output = Command::new("git").args(["describe", "--always", "--dirty"]).output();
-    let commit = output.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned()).unwrap_or_default();
-    format!("Machine: {}, {cores} cores. Commit: {commit}.", model.unwrap_or("unknown"))
-}
-
 /// Puts the tables between the marks in a file; the rest of it stays.
 pub(crate) fn write(file: &str, text: &str) -> std::io::Result<()> {
-    let former = std::fs::read_to_string(file)?;
-    let marks = former.split_once(BEGIN).and_then(|(head, rest)| Some((head, rest.split_once(END)?.1)));
-    let (head, tail) = marks.ok_or_else(|| std::io::Error::other(format!("{file} has no marks for the tables")))?;
-    std::fs::write(file, format!("{head}{BEGIN}\n\n{text}\n{END}{tail}"))
+    tollgate_benches::put_between(file, BEGIN, END, text)
 }
