@@ -125,11 +125,12 @@ pub fn introduce(engine: &mut Engine, map: &[u8], host: &Host, identity: Identit
 /// The machine and the commit that figures are of.
 pub fn machine() -> String {
     let model = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let model = model.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": ")).map(|(_, name)| name);
-    let cores = std::thread::available_parallelism().map_or(0, std::num::NonZero::get);
+    let name = model.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": ")).map(|(_, name)| name);
+    // Not those that this process may run on: a benchmark may have bound itself to some.
+    let cores = model.lines().filter(|line| line.starts_with("processor")).count();
     let output = std::process::Command::new("git").args(["describe", "--always", "--dirty"]).output();
     let commit = output.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned()).unwrap_or_default();
-    format!("Machine: {}, {cores} cores. Commit: {commit}.", model.unwrap_or("unknown"))
+    format!("Machine: {}, {cores} cores. Commit: {commit}.", name.unwrap_or("unknown"))
 }
 
 /// Puts a text between two marks in a file; the rest of it stays.
