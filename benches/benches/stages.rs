@@ -115,7 +115,7 @@ fn requests(c: &mut Criterion) {
     let host = Host::default();
     let mut engine = engine(&settings());
     let passes = |step| match step {
-        tollgate_core::engine::Step::Done(Verdict::Forward(plan)) => plan.set.len(),
+        tollgate_core::engine::Step::Done(Verdict::Forward(plan)) => plan.headers().count(),
         other => panic!("{other:?}"),
     };
     let refused = |step| match step {

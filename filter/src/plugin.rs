@@ -251,7 +251,7 @@ impl Plugin {
         };
         let request = RequestView::read(pairs);
         let flow = match self.engine.decide(&request, turn, now, &self.world) {
-            Step::Done(verdict) => self.carry_out(context, verdict, &request),
+            Step::Done(verdict) => self.carry_out(context, verdict, &request, now),
             Step::Wait(wait) => self.wait(context, wait, credits_until, &request, now),
         };
         self.make_beside(now);
@@ -290,7 +290,7 @@ impl Plugin {
             }
             return Flow::Pause;
         }
-        self.carry_out(context, self.engine.refused(request, in_vain), request)
+        self.carry_out(context, self.engine.refused(request, in_vain), request, now)
     }
 
     /// Makes a call. `false` when the host refuses it at once.
@@ -381,10 +381,10 @@ impl Plugin {
         }
     }
 
-    fn carry_out(&mut self, context: u32, verdict: Verdict, request: &RequestView<'_>) -> Flow {
+    fn carry_out(&mut self, context: u32, verdict: Verdict, request: &RequestView<'_>, now: Now) -> Flow {
         match verdict {
             Verdict::Refuse(reply) => {
-                self.engine.note_refusal(request, reply.code, false, Now(host::now_ms()));
+                self.engine.note_refusal(request, reply.code, false, now);
                 self.refuse(reply)
             }
             Verdict::Forward(mut plan) => {
@@ -392,7 +392,7 @@ impl Plugin {
                 if !apply(&plan) {
                     if let Some(mut charge) = charge {
                         charge.meter.is_free();
-                        let _ = self.engine.wallet().settle(charge, host::now_ms());
+                        let _ = self.engine.wallet().settle(charge, now.0);
                     }
                     // A request whose headers are not as decided must not go on.
                     return self.refuse(self.engine.refusal(request, Code::IdentityUnavailable));
@@ -404,7 +404,7 @@ impl Plugin {
                 match plan.shadow {
                     Some(verdict) => {
                         if let Err(code) = verdict {
-                            self.engine.note_refusal(request, code, true, Now(host::now_ms()));
+                            self.engine.note_refusal(request, code, true, now);
                         }
                         self.metrics.watched(verdict.err());
                     }
@@ -417,10 +417,10 @@ impl Plugin {
 
     fn refuse(&mut self, reply: Reply) -> Flow {
         self.metrics.denied(reply.code);
-        for (name, value) in &reply.facts {
+        for (name, value) in reply.facts() {
             host::set_filter_state(name, value);
         }
-        let headers: Vec<(&str, &[u8])> = reply.headers.iter().map(|(name, value)| (*name, value.as_slice())).collect();
+        let headers: Vec<(&str, &[u8])> = reply.headers().collect();
         if !host::reply(reply.code.status(), reply.code.grpc_status(), reply.code.as_str(), &headers, &reply.body) {
             host::log(LogLevel::Error, "tollgate: the host refused an answer; the request stays paused");
         }
@@ -431,8 +431,8 @@ impl Plugin {
 /// Changes the current request. `false` when the host refuses a change.
 fn apply(plan: &HeaderPlan) -> bool {
     let done = plan.remove.iter().all(|name| host::remove_request_header(name))
-        && plan.set.iter().all(|(name, value)| host::set_request_header(name, value));
-    for (name, value) in &plan.facts {
+        && plan.headers().all(|(name, value)| host::set_request_header(name, value));
+    for (name, value) in plan.facts() {
         host::set_filter_state(name, value);
     }
     done

@@ -26,9 +26,48 @@ pub struct PluginConfig {
     /// How tokens (credits) are leased and reported.
     #[serde(default)]
     pub credits: Credits,
+    /// Which facts about whoever passes go into filter state, for access logs and filters of Envoy's own. Each costs every
+    /// request about as much as a header does.
+    #[serde(default = "default_filter_state")]
+    pub filter_state: Vec<Fact>,
     /// Set to `false` to verify every signature inside the VM (for comparison and for hosts whose native verifier is not trusted).
     #[serde(default = "default_true")]
     pub native_crypto: bool,
+}
+
+/// A fact about whoever passes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Fact {
+    /// The user's id.
+    UserId,
+    /// Which kind of credential.
+    Method,
+    /// The user's role.
+    Role,
+    /// The session of a token.
+    SessionId,
+    /// The id of an API key.
+    KeyId,
+    /// The user's subscription.
+    Subscription,
+    /// Who acts as the user.
+    Actor,
+}
+
+impl Fact {
+    /// Its name in filter state, below `wasm.`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::UserId => "tollgate.user_id",
+            Self::Method => "tollgate.method",
+            Self::Role => "tollgate.role",
+            Self::SessionId => "tollgate.session_id",
+            Self::KeyId => "tollgate.key_id",
+            Self::Subscription => "tollgate.subscription",
+            Self::Actor => "tollgate.actor",
+        }
+    }
 }
 
 /// Where the control plane's edge listener is.
@@ -117,6 +156,10 @@ const fn default_startup_hold() -> u32 {
 }
 const fn default_max_stale() -> u32 {
     3600
+}
+/// What the access logs of the shipped configurations show.
+fn default_filter_state() -> Vec<Fact> {
+    vec![Fact::UserId, Fact::Method]
 }
 const fn default_true() -> bool {
     true

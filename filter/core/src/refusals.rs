@@ -49,6 +49,11 @@ impl Refusals {
         Self { node, watched, refused, number: 0, batch: None, next_at: 0, counts_at: 0, retry_ms: RETRY_MS }
     }
 
+    /// Whether there is anything to note of a refusal.
+    pub fn wants(&self, request_id: &[u8], watched: bool) -> bool {
+        watched || (!request_id.is_empty() && self.refused.len() < MAX_REFUSALS)
+    }
+
     /// Notes a refusal.
     pub fn note(&mut self, mut refused: Refused) {
         cut(&mut refused.request_id);

@@ -146,8 +146,7 @@ impl Filter {
 fn verdict(step: Step) -> Verdict {
     match step {
         Step::Done(Decided::Forward(plan)) => {
-            let user = plan.set.iter().find(|(name, _)| *name == headers::USER_ID);
-            let user = user.map(|(_, value)| String::from_utf8_lossy(value).into_owned());
+            let user = plan.header(headers::USER_ID).map(|value| String::from_utf8_lossy(value).into_owned());
             Verdict { code: None, user, headers: header_names(&plan) }
         }
         Step::Done(Decided::Refuse(reply)) => Verdict { code: Some(reply.code), user: None, headers: Vec::new() },

@@ -246,5 +246,5 @@ fn route(policy: &Policy, args: &Args, steps: &mut Steps) -> Result<Option<bool>
 
 /// Names of the headers that a plan sets.
 fn header_names(plan: &tollgate_core::respond::HeaderPlan) -> Vec<String> {
-    plan.set.iter().map(|(name, _)| (*name).to_owned()).filter(|name| headers::is_reserved(name.as_bytes())).collect()
+    plan.headers().map(|(name, _)| name.to_owned()).filter(|name| headers::is_reserved(name.as_bytes())).collect()
 }

@@ -16,7 +16,10 @@ use super::{
     step::{Answered, Call, Now, Settled},
     subject::SubjectKey,
 };
-use crate::cache::{Bounded, Freshness, Sealer, Touch, slot};
+use crate::{
+    cache::{Bounded, Freshness, Sealer, Touch, slot},
+    respond::Kept,
+};
 
 /// How long an unknown key or user is remembered, in milliseconds.
 const REFUSED_MS: u64 = 10_000;
@@ -30,8 +33,8 @@ const MAX_PENDING: usize = 10_000;
 const MAX_TOUCHED: usize = 16_384;
 /// How many stale identities are asked for again in one second.
 const REFRESH_PER_SECOND: u32 = 20;
-/// About what an identity weighs in memory, in bytes.
-const IDENTITY_BYTES: usize = 512;
+/// About what an identity weighs in memory, with what is told of it, in bytes.
+const IDENTITY_BYTES: usize = 1_024;
 
 /// An identity and how long it holds.
 #[derive(Debug)]
@@ -42,6 +45,10 @@ pub struct Known {
     life: u32,
     user: Touch,
     key: Option<Touch>,
+    /// What the backend is told of the person.
+    pub(super) told: Kept,
+    /// What it is told of the key, where this is the holder of one.
+    pub(super) told_of_key: Kept,
 }
 
 /// What a look-up brought.
@@ -187,7 +194,16 @@ impl People {
         let user = self.touch_of_user(&identity.user_id);
         let key = identity.key.as_ref().map(|key| self.touch_of_key(&key.hash));
         let scopes = scopes.into_iter().map(String::into_boxed_str).collect();
-        Known { identity, scopes, as_of, life: self.life, user, key }
+        Known {
+            identity,
+            scopes,
+            as_of,
+            life: self.life,
+            user,
+            key,
+            told: Kept::default(),
+            told_of_key: Kept::default(),
+        }
     }
 
     fn keep(&mut self, subject: SubjectKey, known: Rc<Known>) -> Rc<Known> {

@@ -18,7 +18,7 @@ pub use subject::SubjectKey;
 use tollgate_protocol::{
     Code, Method, Revoked,
     api_key::{self, Form},
-    config::{Limits, PluginConfig},
+    config::{Fact, Limits, PluginConfig},
     edge::{ResolveAnswer, ResolveRequest},
     policy::{Auth, Mode},
 };
@@ -32,7 +32,7 @@ use crate::{
     policy::{self, Rule},
     refusals::Refusals,
     request::RequestView,
-    respond::{HeaderPlan, Reply, Verdict},
+    respond::{self, HeaderPlan, Prepared, Replies, Reply, Verdict},
     settings::Compiled,
     verify::{self, NativeVerifier, Source, VerifiedClaims, VerifyFault},
 };
@@ -69,7 +69,7 @@ impl core::fmt::Debug for Seeds {
 /// The decision of one VM, with its memory.
 pub struct Engine {
     settings: Option<Rc<Compiled>>,
-    tokens: Bounded<Box<[u8]>, Verified>,
+    tokens: Bounded<u64, Kept>,
     people: known::People,
     revoked: RevokedSet,
     wallet: Wallet,
@@ -85,7 +85,9 @@ pub struct Engine {
     /// What makes this VM's names its own.
     me: [u8; 16],
     limits: Limits,
-    realm: String,
+    /// What goes into filter state.
+    facts: Rc<[Fact]>,
+    replies: Replies,
     max_stale_ms: u64,
     heard: Now,
     refreshed: HashMap<String, Now, RandomState>,
@@ -99,13 +101,32 @@ impl core::fmt::Debug for Engine {
     }
 }
 
+/// A token whose signature holds, by the hash of its end (see [`Engine::name`]).
+#[derive(Debug)]
+struct Kept {
+    /// The whole of it: what is compared.
+    token: Box<[u8]>,
+    /// Of the key sets that it was verified under.
+    generation: u64,
+    was: Was,
+}
+
+/// What became of a token.
+#[derive(Debug)]
+enum Was {
+    Verified(Verified),
+    /// It had expired at this moment, in unix seconds. Clients send such tokens again and again.
+    Expired(u64),
+}
+
 #[derive(Debug, Clone)]
 struct Verified {
     claims: Rc<VerifiedClaims>,
     subject: SubjectKey,
-    generation: u64,
     /// Under which names the token may be revoked: made when something is.
     marks: Rc<OnceCell<Vec<Mark>>>,
+    /// What the backend is told of it.
+    told: Rc<respond::Kept>,
 }
 
 /// The names of a token's session, of itself and of its key, each with and without its issuer.
@@ -142,8 +163,10 @@ impl From<Code> for Stop {
     }
 }
 
-/// About what the claims of a token weigh in memory beside the token itself, in bytes.
-const CLAIMS_BYTES: usize = 512;
+/// How many bytes at the end of a token name it: less than any signature has, and more than can be guessed.
+const NAMED_BY: usize = 32;
+/// About what the claims of a token, and what is told of them, weigh in memory beside the token itself, in bytes.
+const CLAIMS_BYTES: usize = 768;
 /// How often one VM asks for newer keys of one issuer, in milliseconds.
 const REFRESH_EVERY_MS: u64 = 10_000;
 /// How long a request waits for newer keys, in milliseconds.
@@ -169,7 +192,8 @@ impl Engine {
             about: None,
             sealer,
             limits: config.limits,
-            realm: config.realm.clone(),
+            facts: config.filter_state.as_slice().into(),
+            replies: Replies::new(&config.realm),
             max_stale_ms: u64::from(config.max_stale_seconds).saturating_mul(1000),
             heard: Now(0),
             refreshed: HashMap::with_hasher(hasher.clone()),
@@ -218,7 +242,7 @@ impl Engine {
         if self.only_watches(request) {
             return Verdict::Forward(HeaderPlan::refused_in_shadow(Code::RateLimited, request));
         }
-        Verdict::Refuse(Reply::limited(exceeded, &self.realm, request.request_id))
+        Verdict::Refuse(self.replies.limited(exceeded, request))
     }
 
     fn only_watches(&self, request: &RequestView<'_>) -> bool {
@@ -229,8 +253,7 @@ impl Engine {
 
     /// The answer to a request that is refused without being looked at.
     pub fn refusal(&self, request: &RequestView<'_>, code: Code) -> Reply {
-        let reply = Reply::refuse(code, &self.realm, request.request_id);
-        if request.grpc { reply.into_grpc() } else { reply }
+        self.replies.refuse(code, request)
     }
 
     fn road(
@@ -271,20 +294,20 @@ impl Engine {
 
     /// The last step of all others: decides about a caller, counts, sets aside what the request may cost, and plans what the
     /// backend gets.
-    fn permit(&mut self, caller: Caller<'_>, at: Crossing<'_>) -> Result<HeaderPlan, Stop> {
-        let permitted = self.permit_and_pay(caller, at);
+    fn permit(&mut self, caller: Caller<'_>, told: Prepared<'_>, at: Crossing<'_>) -> Result<HeaderPlan, Stop> {
+        let permitted = self.permit_and_pay(caller, told, at);
         if matches!(permitted, Err(Stop::Refuse(_) | Stop::Limited(_))) {
             self.about = Some(caller.identity.user_id.clone());
         }
         permitted
     }
 
-    fn permit_and_pay(&mut self, caller: Caller<'_>, at: Crossing<'_>) -> Result<HeaderPlan, Stop> {
+    fn permit_and_pay(&mut self, caller: Caller<'_>, told: Prepared<'_>, at: Crossing<'_>) -> Result<HeaderPlan, Stop> {
         let permit = decide::decide(caller, at.rule, at.owner, at.now.seconds())?;
         self.count_caller(Some(permit.caller()), at)?;
         let charge = self.pay(permit.caller(), at)?;
         let signer = at.settings.assertion.as_ref();
-        let mut plan = HeaderPlan::permitted(&permit, at.rule, signer, at.request, at.now.seconds());
+        let mut plan = HeaderPlan::permitted(&permit, told, at.rule, signer, at.request, at.now.seconds());
         plan.charge = charge;
         Ok(plan)
     }
@@ -300,11 +323,13 @@ impl Engine {
         let known = self.identify(SubjectKey::of_key(&hash), || ResolveRequest::ApiKey { hash }, at)?;
         let (identity, scopes) = (&known.identity, &known.scopes);
         let method = Method::ApiKey;
-        self.permit(Caller { method, identity, scopes, session_id: None, issued_at: None, actor: None }, at)
+        let caller = Caller { method, identity, scopes, session_id: None, issued_at: None, actor: None };
+        let facts = &*Rc::clone(&self.facts);
+        self.permit(caller, Prepared { person: &known.told, credential: &known.told_of_key, facts }, at)
     }
 
     fn by_token(&mut self, token: &[u8], source: Source, at: Crossing<'_>) -> Result<HeaderPlan, Stop> {
-        let Verified { claims, subject, marks: names, .. } = self.verified(token, source, at)?;
+        let Verified { claims, subject, marks: names, told, .. } = self.verified(token, source, at)?;
         // Asked at each request: a token in memory may have been revoked since.
         if !self.revoked.is_empty() {
             let names = names.get_or_init(|| marks(&claims));
@@ -322,7 +347,8 @@ impl Engine {
             issued_at: claims.issued_at(),
             actor: claims.actor(),
         };
-        self.permit(caller, at)
+        let facts = &*Rc::clone(&self.facts);
+        self.permit(caller, Prepared { person: &known.told, credential: &told, facts }, at)
     }
 
     /// The claims of a token, from memory where it was verified before under the same key sets. What can change with
@@ -330,23 +356,43 @@ impl Engine {
     fn verified(&mut self, token: &[u8], source: Source, at: Crossing<'_>) -> Result<Verified, Stop> {
         let Crossing { settings, turn, now, world, .. } = at;
         let generation = settings.issuers.generation();
-        if let Some(hit) = self.tokens.get(token)
-            && hit.generation == generation
-        {
-            let still = hit.claims.check_times(now.seconds()).and_then(|()| hit.claims.allowed_from(source));
-            return still.map(|()| hit.clone()).map_err(|fault| Stop::Refuse(fault.code()));
+        let name = self.name(token);
+        let kept = self.tokens.get(&name).filter(|kept| kept.generation == generation && same(&kept.token, token));
+        match kept.map(|kept| &kept.was) {
+            Some(Was::Verified(hit)) => {
+                let still = hit.claims.check_times(now.seconds()).and_then(|()| hit.claims.allowed_from(source));
+                return still.map(|()| hit.clone()).map_err(|fault| Stop::Refuse(fault.code()));
+            }
+            // A clock that was set back may make it good again.
+            Some(Was::Expired(then)) if *then <= now.seconds() => return Err(Stop::Refuse(Code::TokenExpired)),
+            Some(Was::Expired(_)) | None => {}
         }
-        match verify::verify(token, source, &settings.issuers, now.seconds(), &self.limits, world) {
+        let verified = verify::verify(token, source, &settings.issuers, now.seconds(), &self.limits, world);
+        let was = match verified {
             Ok(claims) => {
                 let subject = SubjectKey::of_claims(&claims);
-                let verified = Verified { claims: Rc::new(claims), subject, generation, marks: Rc::default() };
-                let weight = token.len().saturating_add(CLAIMS_BYTES);
-                self.tokens.put(token.into(), verified.clone(), weight);
-                Ok(verified)
+                let (marks, told) = (Rc::default(), Rc::default());
+                Was::Verified(Verified { claims: Rc::new(claims), subject, marks, told })
             }
-            Err(VerifyFault::UnknownKey { issuer: Some(issuer) }) => Err(self.newer_keys(&issuer, turn, now)),
-            Err(fault) => Err(Stop::Refuse(fault.code())),
-        }
+            Err(VerifyFault::Expired) => Was::Expired(now.seconds()),
+            Err(VerifyFault::UnknownKey { issuer: Some(issuer) }) => return Err(self.newer_keys(&issuer, turn, now)),
+            Err(fault) => return Err(Stop::Refuse(fault.code())),
+        };
+        let outcome = match &was {
+            Was::Verified(verified) => Ok(verified.clone()),
+            Was::Expired(_) => Err(Stop::Refuse(Code::TokenExpired)),
+        };
+        let weight = token.len().saturating_add(CLAIMS_BYTES);
+        self.tokens.put(name, Kept { token: token.into(), generation, was }, weight);
+        outcome
+    }
+
+    /// The name of a token in memory: a keyed hash of its end, which lies in its signature. Only tokens whose signature holds
+    /// are kept, and nobody but an issuer can choose the end of one, so two of one name are as rare as chance has it; and
+    /// then one of them is verified at each use.
+    fn name(&self, token: &[u8]) -> u64 {
+        let end = token.last_chunk::<NAMED_BY>().map_or(token, |end| end);
+        self.hasher.hash_one(end)
     }
 
     /// A token names a key that its issuer does not have: perhaps the issuer has a new one. One request asks, those
@@ -413,6 +459,13 @@ impl Engine {
     pub fn cached(&self) -> (usize, usize) {
         (self.tokens.len(), self.people.len())
     }
+}
+
+/// Whether two tokens are the same. Eight bytes at a time, where the library of wasm32 compares one.
+fn same(one: &[u8], other: &[u8]) -> bool {
+    let ((words, rest), (others, other_rest)) = (one.as_chunks::<8>(), other.as_chunks::<8>());
+    let equal = |(one, other): (&[u8; 8], &[u8; 8])| u64::from_le_bytes(*one) == u64::from_le_bytes(*other);
+    one.len() == other.len() && words.iter().zip(others).all(equal) && rest == other_rest
 }
 
 #[cfg(test)]

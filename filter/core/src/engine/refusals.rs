@@ -27,6 +27,10 @@ impl Engine {
 
     /// Notes that the request that was decided last is refused, or passes only because its route is `watched`.
     pub fn note_refusal(&mut self, request: &RequestView<'_>, code: Code, watched: bool, now: Now) {
+        // Of a flood only the first ones are told: the rest shall cost as little as can be.
+        if !self.refusals.wants(request.request_id, watched) {
+            return;
+        }
         let (route, session_cookie) = self.route_of(request);
         let carrier = match extract(request, session_cookie) {
             Ok(None) => Carrier::None,

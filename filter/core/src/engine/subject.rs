@@ -1,5 +1,6 @@
 //! The name under which an identity is cached: a hash, so that names have one size and nothing can be confused with
-//! anything else (kind, issuer and subject are each length-prefixed).
+//! anything else: of a key, the hash it is known by anyway; of a token, that of a text that begins as no key does, and in
+//! which kind, issuer and subject are told apart by their lengths.
 
 use sha2::{Digest as _, Sha256};
 use tollgate_protocol::{KeyHash, Method, edge::ResolveRequest};
@@ -11,9 +12,10 @@ use crate::verify::VerifiedClaims;
 pub struct SubjectKey(pub [u8; 32]);
 
 impl SubjectKey {
-    /// The holder of an API key. A key's hash is a name already; hashing it again keeps it apart from tokens' names.
-    pub fn of_key(hash: &KeyHash) -> Self {
-        Self::of(Method::ApiKey, &[&hash.0])
+    /// The holder of an API key. What is hashed begins with `sk_` here and with the kind of a token below, so no token can
+    /// have a key's name.
+    pub const fn of_key(hash: &KeyHash) -> Self {
+        Self(hash.0)
     }
 
     /// The subject of a verified token.

@@ -169,8 +169,8 @@ impl<'a> Vm<'a> {
             Step::Done(Verdict::Refuse(reply)) => Refused(reply.code),
             Step::Wait(wait) => Waits(wait.until, wait.call),
             Step::Done(Verdict::Forward(plan)) => {
-                let user = plan.set.iter().find(|(name, _)| *name == tollgate_protocol::headers::USER_ID);
-                User(user.map(|(_, value)| String::from_utf8(value.clone()).unwrap()).unwrap_or_default())
+                let user = plan.header(tollgate_protocol::headers::USER_ID);
+                User(user.map(|value| String::from_utf8(value.to_vec()).unwrap()).unwrap_or_default())
             }
         }
     }
@@ -250,6 +250,49 @@ fn a_token_in_memory_does_not_outlive_its_key() {
     without.issuers.remove(0);
     vm.engine.use_settings(Compiled::compile(&without).unwrap().0);
     assert_eq!(vm.with_token(&token), Refused(Code::TokenWrongIssuer));
+}
+
+#[test]
+fn a_token_that_has_expired_is_remembered_as_that_and_nothing_else() {
+    let shared = Shared::default();
+    let mut vm = Vm::ready(&shared);
+    let token = token("u1", 60);
+    vm.later(65_000);
+    for _ in 0..2 {
+        assert_eq!(vm.with_token(&token), Refused(Code::TokenExpired));
+        assert_eq!(vm.engine.cached().0, 1);
+    }
+    vm.now = Now(vm.now.0 - 1_000);
+    assert!(matches!(vm.with_token(&token), Waits(Until::Identity(_), Some(_))), "the clock was set back");
+    vm.later(1_000);
+    assert_eq!(vm.with_token(&token), Refused(Code::TokenExpired));
+    let mut other = settings();
+    other.issuers[0].leeway_seconds = 60;
+    vm.engine.use_settings(Compiled::compile(&other).unwrap().0);
+    assert!(matches!(vm.with_token(&token), Waits(Until::Identity(_), _)), "other settings, another judgement");
+    other.issuers.remove(0);
+    vm.engine.use_settings(Compiled::compile(&other).unwrap().0);
+    assert_eq!(vm.with_token(&token), Refused(Code::TokenWrongIssuer));
+}
+
+#[test]
+fn a_token_that_ends_as_a_known_one_is_another() {
+    let shared = Shared::default();
+    let mut vm = Vm::ready(&shared);
+    let (known, other) = (token("u1", 60), token("admin", 60));
+    let Waits(Until::Identity(subject), Some(_)) = vm.with_token(&known) else { panic!() };
+    let _ = vm.engine.answered(subject, answer(Outcome::Identity(identity("u1")), 1), vm.now, &shared);
+    assert_eq!(vm.with_token(&known), User("u1".into()));
+    let (signed, _) = other.rsplit_once('.').unwrap();
+    let (_, signature) = known.rsplit_once('.').unwrap();
+    assert_eq!(vm.with_token(&format!("{signed}.{signature}")), Refused(Code::TokenBadSignature));
+    for at in 0..known.len() {
+        let mut bytes = known.clone().into_bytes();
+        bytes[at] = if bytes[at] == b'A' { b'B' } else { b'A' };
+        let forged = String::from_utf8(bytes).unwrap();
+        assert!(matches!(vm.with_token(&forged), Refused(_)), "byte {at}");
+    }
+    assert_eq!(vm.with_token(&known), User("u1".into()));
 }
 
 #[test]

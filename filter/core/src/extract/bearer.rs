@@ -6,8 +6,9 @@ const SCHEME: &[u8] = b"bearer";
 
 /// The token of a bearer credential. The scheme is read in any case (RFC 9110 section 11.1).
 pub(super) fn token(value: &[u8]) -> Result<&[u8], ExtractFault> {
-    // Envoy joins two Authorization headers with a comma, which no bearer token holds (RFC 6750: b64token).
-    if value.contains(&b',') {
+    // Envoy joins two Authorization headers with a comma, which no bearer token holds (RFC 6750: b64token). Counted, and
+    // not searched for: without a way out in the middle, sixteen bytes are looked at in one step.
+    if value.iter().fold(false, |found, byte| found | (*byte == b',')) {
         return Err(ExtractFault::Doubled);
     }
     let (scheme, rest) = value.split_at_checked(SCHEME.len()).ok_or(ExtractFault::NotBearer)?;
@@ -15,7 +16,7 @@ pub(super) fn token(value: &[u8]) -> Result<&[u8], ExtractFault> {
         return Err(ExtractFault::NotBearer);
     }
     let token = rest.trim_ascii();
-    if token.is_empty() || token.iter().any(u8::is_ascii_whitespace) {
+    if token.is_empty() || token.iter().fold(false, |found, byte| found | byte.is_ascii_whitespace()) {
         return Err(ExtractFault::NotBearer);
     }
     Ok(token)

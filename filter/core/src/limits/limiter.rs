@@ -32,6 +32,9 @@ const FIRST: u64 = 4;
 const MOST: u64 = 64;
 /// At most this part of what is left is taken at once.
 const PART: u64 = 8;
+/// What is taken falls back into the bucket as time passes. Of a quick one, where much is left, so much is taken that it
+/// lasts this long, in nanoseconds: else somebody who comes now and then would have to write each time.
+const LASTS: u64 = 500_000_000;
 /// Who has used up what was taken within this time gets twice as much, in nanoseconds.
 const QUICK: u64 = 100_000_000;
 /// What was not used for so long is given back, in nanoseconds.
@@ -112,7 +115,8 @@ impl Limiter {
         Self { pieces, watched: VecDeque::new(), shares: Shares::new(hasher), names }
     }
 
-    /// Counts one request under all of these, or, where one of them does not allow it, under none.
+    /// Counts one request under all of these, or, where one of them does not allow it, under none. Gives how it stands
+    /// under those of which answers tell.
     ///
     /// # Errors
     /// [`Exceeded`].
@@ -137,7 +141,9 @@ impl Limiter {
                 }
             }
         }
-        let standings = wanted.iter().zip(&buckets).zip(waits);
+        // Who passes is told of some limits, and often of none; a refusal looks at all of them.
+        let standings =
+            wanted.iter().zip(&buckets).zip(waits).filter(|((want, _), _)| !passes || want.tells.of_passing());
         let standings = standings.map(|((want, bucket), wait)| self.standing(want, *bucket, wait, now)).collect();
         if passes { Ok(standings) } else { Err(Exceeded { standings }) }
     }
@@ -204,6 +210,7 @@ impl Limiter {
             let (full_at, is_known) = set.full_at(name, kind);
             let left = pace.left(full_at, now);
             let owed = pace.after(full_at, 0, now);
+            let aim = aim.max(pace.gains_in(LASTS));
             let number = if left == 0 { 0 } else { aim.min(left.checked_div(PART).unwrap_or(0)).max(1) };
             let after = pace.after(full_at, number, now);
             // An empty bucket is written only where it owed more under another rate than it can under this one. Another

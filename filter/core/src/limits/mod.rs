@@ -62,6 +62,11 @@ impl Tells {
     /// Everything.
     pub const ALL: Self = Self { ratelimit: true, x_ratelimit: true, retry_after: true };
 
+    /// Whether anything is told of a request that passes.
+    pub(crate) const fn of_passing(self) -> bool {
+        self.ratelimit || self.x_ratelimit
+    }
+
     /// These.
     pub fn of(headers: &[LimitHeader]) -> Self {
         let has = |header| headers.contains(&header);

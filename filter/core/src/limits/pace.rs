@@ -66,6 +66,11 @@ impl Pace {
         self.span.checked_div(self.interval).unwrap_or(0)
     }
 
+    /// How many requests a bucket gains in so many nanoseconds.
+    pub(super) fn gains_in(&self, nanos: u64) -> u64 {
+        nanos.checked_div(self.interval).unwrap_or(0)
+    }
+
     /// The time of a bucket that holds so many now.
     pub fn holding(&self, number: u64, now: Moment) -> Moment {
         Moment(now.0.saturating_add(self.span.saturating_sub(self.interval.saturating_mul(number))))

@@ -3,14 +3,13 @@
 
 mod assertion;
 mod encode;
+mod lines;
 mod plan;
 mod reply;
 
+pub use lines::{Kept, Prepared};
 pub use plan::HeaderPlan;
-pub use reply::Reply;
-
-/// Names (below `wasm.` in Envoy's filter state) and values of what is known about a request.
-pub type Facts = Vec<(&'static str, Vec<u8>)>;
+pub use reply::{Replies, Reply};
 
 /// What becomes of a request.
 #[derive(Debug, PartialEq, Eq)]

@@ -1,13 +1,15 @@
 //! A permit to header changes: strip what is reserved, then set what is known. It must not see a token.
 
+use std::{borrow::Cow, rc::Rc};
+
 use tollgate_protocol::{
     Code, Method, headers,
     policy::{Cost, Counted, Mode},
 };
 
 use super::{
-    Facts, assertion,
-    encode::{encode, encode_into},
+    assertion,
+    lines::{Line, Prepared},
 };
 use crate::{credits::Charge, decide::Permit, extract, policy::Rule, request::RequestView, settings::Signer};
 
@@ -17,11 +19,11 @@ const ACCEPT_ENCODING: &[u8] = b"accept-encoding";
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct HeaderPlan {
     /// Names to remove, in the client's spelling.
-    pub remove: Vec<Vec<u8>>,
-    /// Names and values to set.
-    pub set: Vec<(&'static str, Vec<u8>)>,
-    /// The same facts for filter state.
-    pub facts: Facts,
+    pub remove: Vec<Cow<'static, [u8]>>,
+    /// What is told of the person, and of the credential: the same for each of its requests.
+    who: [Rc<[Line]>; 2],
+    /// What is told of this request alone: names and values of headers.
+    more: Vec<(&'static str, Vec<u8>)>,
     /// What the answer tells about limits, whoever gives it: names and values to set.
     pub answer: Vec<(&'static str, Vec<u8>)>,
     /// Which kind of credential let the request through; `None`: it passes without an identity.
@@ -54,15 +56,32 @@ impl HeaderPlan {
     }
 
     fn tell(&mut self, verdict: Result<(), Code>) {
-        let word = verdict.err().map_or("pass", Code::as_str).as_bytes().to_vec();
-        self.facts.push(("tollgate.shadow", word.clone()));
-        self.set.push((headers::SHADOW, word));
+        self.more.push((headers::SHADOW, word(verdict).into()));
         self.shadow = Some(verdict);
+    }
+
+    /// Names and values of headers to set.
+    pub fn headers(&self) -> impl Iterator<Item = (&'static str, &[u8])> {
+        let who = self.who.iter().flat_map(|lines| lines.iter().map(|line| (line.header, &*line.value)));
+        who.chain(self.more.iter().map(|(name, value)| (*name, value.as_slice())))
+    }
+
+    /// The value of a header to set.
+    pub fn header(&self, name: &str) -> Option<&[u8]> {
+        self.headers().find(|(set, _)| *set == name).map(|(_, value)| value)
+    }
+
+    /// The same facts for filter state: names below `wasm.`, and values.
+    pub fn facts(&self) -> impl Iterator<Item = (&'static str, &[u8])> {
+        let who =
+            self.who.iter().flat_map(|lines| lines.iter().filter_map(|line| Some((line.fact?.as_str(), &*line.value))));
+        who.chain(self.shadow.map(|verdict| ("tollgate.shadow", word(verdict))))
     }
 
     /// The plan for a request that is allowed. `now_seconds` dates the assertion.
     pub fn permitted(
         permit: &Permit<'_>,
+        prepared: Prepared<'_>,
         rule: &Rule,
         signer: Option<&Signer>,
         request: &RequestView<'_>,
@@ -70,22 +89,18 @@ impl HeaderPlan {
     ) -> Self {
         let mut plan = Self {
             remove: reserved(request),
-            set: Vec::with_capacity(12),
-            facts: Vec::with_capacity(6),
-            answer: Vec::new(),
+            who: prepared.lines(permit),
             method: Some(permit.caller().method),
-            shadow: None,
-            charge: None,
+            ..Self::default()
         };
         plan.credential(rule, request);
         if matches!(rule.cost.as_deref(), Some(Cost { counted: Counted::Body(_), .. })) && rule.mode == Mode::Enforce {
             // An answer that is compressed could not be read here.
-            plan.remove.push(ACCEPT_ENCODING.to_vec());
+            plan.remove.push(ACCEPT_ENCODING.into());
         }
-        plan.identity(permit);
         plan.watch(rule);
         if let (Some(audience), Some(signer)) = (&rule.assertion, signer) {
-            plan.set.push((headers::ASSERTION, assertion::sign(signer, permit, audience, now_seconds)));
+            plan.more.push((headers::ASSERTION, assertion::sign(signer, permit, audience, now_seconds)));
         }
         plan
     }
@@ -98,57 +113,24 @@ impl HeaderPlan {
         }
         for (field, name) in [(request.api_key, headers::API_KEY), (request.authorization, headers::AUTHORIZATION)] {
             if field.one().is_some() {
-                self.remove.push(name.as_bytes().to_vec());
+                self.remove.push(name.as_bytes().into());
             }
         }
         if rule.session_cookie && !request.cookies.is_empty() {
             match extract::without_session(&request.cookies) {
-                Some(rest) => self.set.push((headers::COOKIE, rest)),
-                None => self.remove.push(headers::COOKIE.as_bytes().to_vec()),
+                Some(rest) => self.more.push((headers::COOKIE, rest)),
+                None => self.remove.push(headers::COOKIE.as_bytes().into()),
             }
-        }
-    }
-
-    fn identity(&mut self, permit: &Permit<'_>) {
-        let caller = permit.caller();
-        let identity = caller.identity;
-        let key_id = identity.key.as_ref().map(|key| key.id.as_str());
-        let tokens = identity.tokens_remaining.map(|tokens| tokens.to_string());
-        for (name, fact, value) in [
-            (headers::USER_ID, Some("tollgate.user_id"), Some(identity.user_id.as_str())),
-            (headers::METHOD, Some("tollgate.method"), Some(caller.method.as_str())),
-            (headers::ROLE, Some("tollgate.role"), Some(identity.role.as_str())),
-            (headers::EMAIL, None, identity.email.as_deref()),
-            (headers::NAME, None, identity.name.as_deref()),
-            (headers::CLERK_ID, None, identity.clerk_id.as_deref()),
-            (headers::SESSION_ID, Some("tollgate.session_id"), caller.session_id),
-            (headers::KEY_ID, Some("tollgate.key_id"), key_id),
-            (headers::SUBSCRIPTION, Some("tollgate.subscription"), identity.subscription.as_deref()),
-            (headers::TOKENS_REMAINING, None, tokens.as_deref()),
-            (headers::ACTOR, Some("tollgate.actor"), caller.actor),
-        ] {
-            let Some(value) = value.filter(|value| !value.is_empty()) else { continue };
-            let value = encode(value);
-            if let Some(fact) = fact {
-                self.facts.push((fact, value.clone()));
-            }
-            self.set.push((name, value));
-        }
-        let mut scopes = Vec::new();
-        for scope in caller.scopes {
-            if !scopes.is_empty() {
-                scopes.push(b' ');
-            }
-            encode_into(&mut scopes, scope.as_bytes());
-        }
-        if !scopes.is_empty() {
-            self.set.push((headers::SCOPES, scopes));
         }
     }
 }
 
-fn reserved(request: &RequestView<'_>) -> Vec<Vec<u8>> {
-    let mut names: Vec<Vec<u8>> = request.reserved.iter().map(|name| name.to_vec()).collect();
+fn word(verdict: Result<(), Code>) -> &'static [u8] {
+    verdict.err().map_or("pass", Code::as_str).as_bytes()
+}
+
+fn reserved(request: &RequestView<'_>) -> Vec<Cow<'static, [u8]>> {
+    let mut names: Vec<Cow<'static, [u8]>> = request.reserved.iter().map(|name| name.to_vec().into()).collect();
     names.sort();
     names.dedup();
     names

@@ -1,73 +1,124 @@
 //! A refusal to an answer: the one place that turns a code into status, headers and body. It must not see why.
 
+use core::cell::RefCell;
+use std::{collections::BTreeMap, rc::Rc};
+
 use tollgate_protocol::{Code, problem};
 
-use super::{Facts, encode::encode};
-use crate::limits::{Exceeded, told};
+use crate::{
+    limits::{Exceeded, told},
+    request::RequestView,
+};
 
 /// A complete local answer.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Reply {
     /// Why; also Envoy's response-code detail.
     pub code: Code,
-    /// Names and values; every value is visible ASCII and spaces.
-    pub headers: Vec<(&'static str, Vec<u8>)>,
+    /// What is the same for every refusal with this code.
+    made: Rc<Made>,
+    is_grpc: bool,
+    /// What answers of limits tell beside.
+    more: Vec<(&'static str, Vec<u8>)>,
     /// `application/problem+json`; in gRPC, the text of `grpc-message`.
     pub body: Vec<u8>,
-    /// For filter state.
-    pub facts: Facts,
+    /// The limit that was exceeded.
+    limit: Option<Box<str>>,
 }
 
 impl Reply {
+    /// Names and values; every value is visible ASCII and spaces.
+    pub fn headers(&self) -> impl Iterator<Item = (&'static str, &[u8])> {
+        let made = self.made.headers.iter().filter(|(name, _)| match *name {
+            // Envoy makes a trailers-only answer of one of gRPC: our content type would stand where gRPC needs its own.
+            CONTENT_TYPE => !self.is_grpc,
+            // The catalogue's time is a guess; that of a limit is known, or not to be told.
+            RETRY_AFTER => self.limit.is_none(),
+            _ => true,
+        });
+        made.chain(&self.more).map(|(name, value)| (*name, value.as_slice()))
+    }
+
+    /// For filter state: names below `wasm.`, and values. Both are plain words.
+    pub fn facts(&self) -> impl Iterator<Item = (&'static str, &[u8])> {
+        let limit = self.limit.as_ref().map(|limit| ("tollgate.limit", limit.as_bytes()));
+        core::iter::once(("tollgate.code", self.code.as_str().as_bytes())).chain(limit)
+    }
+}
+
+const CONTENT_TYPE: &str = "content-type";
+const RETRY_AFTER: &str = "retry-after";
+
+/// What a code makes of an answer, whoever gets it.
+#[derive(Debug, PartialEq, Eq)]
+struct Made {
+    headers: Vec<(&'static str, Vec<u8>)>,
+    /// The body of a request without an id.
+    body: Vec<u8>,
+}
+
+/// All refusals of one plugin. Each is made once: a flood of junk is answered by copying.
+#[derive(Debug)]
+pub struct Replies {
+    realm: Box<str>,
+    made: RefCell<BTreeMap<Code, Rc<Made>>>,
+}
+
+impl Replies {
+    /// `realm` is checked when the plugin is configured.
+    pub fn new(realm: &str) -> Self {
+        Self { realm: realm.into(), made: RefCell::default() }
+    }
+
+    /// The answer to a request that is refused with this code.
+    pub fn refuse(&self, code: Code, request: &RequestView<'_>) -> Reply {
+        let made = Rc::clone(self.made.borrow_mut().entry(code).or_insert_with(|| Rc::new(self.make(code))));
+        let body = if request.grpc {
+            // The body becomes `grpc-message`, which people read.
+            format!("{code}: {}", code.detail()).into_bytes()
+        } else {
+            with_id(&made.body, request.request_id)
+        };
+        Reply { code, made, is_grpc: request.grpc, more: Vec::new(), body, limit: None }
+    }
+
     /// The answer to a request that came too soon.
-    pub fn limited(exceeded: &Exceeded, realm: &str, request_id: &[u8]) -> Self {
-        let mut reply = Self::refuse(Code::RateLimited, realm, request_id);
-        // The catalogue's time is a guess; this one is known, or not to be told.
-        reply.headers.retain(|(name, _)| *name != "retry-after");
-        if let Some(seconds) = exceeded.retry_after() {
-            reply.headers.push(("retry-after", seconds.to_string().into_bytes()));
-        }
-        reply.headers.extend(told(&exceeded.standings));
-        let longest = exceeded.standings.iter().max_by_key(|standing| standing.wait);
-        if let Some(limit) = longest {
-            reply.facts.push(("tollgate.limit", encode(&limit.name)));
-        }
+    pub fn limited(&self, exceeded: &Exceeded, request: &RequestView<'_>) -> Reply {
+        let mut reply = self.refuse(Code::RateLimited, request);
+        let retry_after = exceeded.retry_after().map(|seconds| (RETRY_AFTER, seconds.to_string().into_bytes()));
+        reply.more = retry_after.into_iter().chain(told(&exceeded.standings)).collect();
+        // Names of limits are plain words.
+        reply.limit = exceeded.standings.iter().max_by_key(|standing| standing.wait).map(|limit| limit.name.clone());
         reply
     }
 
-    /// The answer for a code. `realm` is checked when the plugin is configured; `request_id` may be any bytes.
-    pub fn refuse(code: Code, realm: &str, request_id: &[u8]) -> Self {
-        let id_is_plain = request_id.len() <= 128 && request_id.iter().all(u8::is_ascii_graphic);
-        let request_id = if id_is_plain { core::str::from_utf8(request_id).unwrap_or_default() } else { "" };
-        let problem = problem::Problem::new(code, request_id);
+    fn make(&self, code: Code) -> Made {
         let mut headers =
-            vec![("content-type", problem::MEDIA_TYPE.as_bytes().to_vec()), ("cache-control", b"no-store".to_vec())];
+            vec![(CONTENT_TYPE, problem::MEDIA_TYPE.as_bytes().to_vec()), ("cache-control", b"no-store".to_vec())];
         if let Some(challenge) = code.challenge() {
-            let mut value = format!("Bearer realm=\"{realm}\"");
+            let mut value = format!("Bearer realm=\"{}\"", self.realm);
             if let Some(error) = challenge.error() {
                 value.push_str(&format!(", error=\"{error}\""));
             }
             headers.push(("www-authenticate", value.into_bytes()));
         }
         if let Some(seconds) = code.retry_after() {
-            headers.push(("retry-after", seconds.to_string().into_bytes()));
+            headers.push((RETRY_AFTER, seconds.to_string().into_bytes()));
         }
-        Self {
-            code,
-            headers,
-            // A struct of texts and numbers always serializes.
-            body: serde_json::to_vec(&problem).unwrap_or_default(),
-            facts: vec![("tollgate.code", encode(code.as_str()))],
-        }
+        // A struct of texts and numbers always serializes.
+        Made { headers, body: serde_json::to_vec(&problem::Problem::new(code, "")).unwrap_or_default() }
     }
+}
 
-    /// The same for a call of gRPC. Envoy makes a trailers-only answer of it: our content type would stand where gRPC
-    /// needs its own, and the body becomes `grpc-message`, which people read.
-    #[must_use]
-    pub fn into_grpc(mut self) -> Self {
-        self.headers.retain(|(name, _)| *name != "content-type");
-        self.body = format!("{}: {}", self.code, self.code.detail()).into_bytes();
-        self
+/// The body with the id that Envoy gave the request: the last member. An id that would have to be escaped was not made by
+/// Envoy, and is left out.
+fn with_id(body: &[u8], id: &[u8]) -> Vec<u8> {
+    let is_plain = |byte: &u8| byte.is_ascii_graphic() && !matches!(byte, b'"' | b'\\');
+    match body.strip_suffix(b"}") {
+        Some(open) if !id.is_empty() && id.len() <= 128 && id.iter().all(is_plain) => {
+            [open, br#","request_id":""#, id, br#""}"#].concat()
+        }
+        _ => body.to_vec(),
     }
 }
 
@@ -75,34 +126,49 @@ impl Reply {
 mod tests {
     use super::*;
 
+    fn refuse(code: Code, request_id: &[u8], grpc: bool) -> Reply {
+        Replies::new("shop").refuse(code, &RequestView { request_id, grpc, ..RequestView::default() })
+    }
+
     #[test]
     fn a_401_challenges_and_a_503_says_when_to_come_back() {
         let header = |reply: &Reply, name: &str| {
-            reply.headers.iter().find(|(n, _)| *n == name).map(|(_, v)| String::from_utf8(v.clone()).unwrap())
+            reply.headers().find(|(n, _)| *n == name).map(|(_, v)| String::from_utf8(v.to_vec()).unwrap())
         };
-        let reply = Reply::refuse(Code::TokenExpired, "shop", b"id-1");
+        let reply = refuse(Code::TokenExpired, b"id-1", false);
         assert_eq!(header(&reply, "www-authenticate").unwrap(), r#"Bearer realm="shop", error="invalid_token""#);
         let body: problem::Problem = serde_json::from_slice(&reply.body).unwrap();
         assert_eq!((body.status, body.code, body.request_id.as_str()), (401, Code::TokenExpired, "id-1"));
-        let reply = Reply::refuse(Code::MissingCredential, "shop", b"");
+        let reply = refuse(Code::MissingCredential, b"", false);
         assert_eq!(header(&reply, "www-authenticate").unwrap(), r#"Bearer realm="shop""#);
-        let reply = Reply::refuse(Code::NotReady, "shop", b"");
+        let reply = refuse(Code::NotReady, b"", false);
         assert_eq!(header(&reply, "retry-after").unwrap(), "1");
         assert_eq!(header(&reply, "www-authenticate"), None);
     }
 
     #[test]
     fn a_call_of_grpc_gets_a_message_and_no_content_type_of_ours() {
-        let reply = Reply::refuse(Code::TokenExpired, "shop", b"id-1").into_grpc();
-        assert!(reply.headers.iter().all(|(name, _)| *name != "content-type"));
-        assert!(reply.headers.iter().any(|(name, _)| *name == "www-authenticate"));
+        let reply = refuse(Code::TokenExpired, b"id-1", true);
+        assert!(reply.headers().all(|(name, _)| name != "content-type"));
+        assert!(reply.headers().any(|(name, _)| name == "www-authenticate"));
         assert_eq!(reply.body, b"token_expired: The token has expired. Get a new one.");
     }
 
     #[test]
     fn a_hostile_request_id_is_left_out() {
-        let reply = Reply::refuse(Code::RouteDenied, "r", b"a\r\nset-cookie: x");
-        let body: problem::Problem = serde_json::from_slice(&reply.body).unwrap();
-        assert_eq!(body.request_id, "");
+        let long = [b'a'; 129];
+        for (id, told) in [
+            (b"id-1".as_slice(), "id-1"),
+            (b"", ""),
+            (b"a\r\nset-cookie: x", ""),
+            (b"a\",\"code\":\"x", ""),
+            (b"a\\", ""),
+            (b"\xff", ""),
+            (&long, ""),
+        ] {
+            let body = refuse(Code::RouteDenied, id, false).body;
+            let expected = problem::Problem::new(Code::RouteDenied, told);
+            assert_eq!(body, serde_json::to_vec(&expected).unwrap(), "{told}");
+        }
     }
 }

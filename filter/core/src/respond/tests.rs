@@ -1,6 +1,6 @@
 //! The header plan: strip, then set.
 
-use tollgate_protocol::{Identity, Method, headers};
+use tollgate_protocol::{Identity, Method, config::Fact, headers};
 
 use super::*;
 use crate::{
@@ -35,11 +35,16 @@ fn plan(identity: &Identity, rule: &Rule, request: &RequestView<'_>) -> HeaderPl
         actor: None,
     };
     let permit = decide::decide(caller, rule, None, 0).unwrap();
-    HeaderPlan::permitted(&permit, rule, None, request, 0)
+    let (person, credential, facts) = (&Kept::default(), &Kept::default(), &[Fact::UserId, Fact::Actor]);
+    let prepared = Prepared { person, credential, facts };
+    let made = HeaderPlan::permitted(&permit, prepared, rule, None, request, 0);
+    let again = HeaderPlan::permitted(&permit, prepared, rule, None, request, 0);
+    assert_eq!(made, again, "what is kept is what was made");
+    again
 }
 
 fn value<'a>(plan: &'a HeaderPlan, name: &str) -> Option<&'a str> {
-    plan.set.iter().find(|(n, _)| *n == name).map(|(_, value)| core::str::from_utf8(value).unwrap())
+    plan.header(name).map(|value| core::str::from_utf8(value).unwrap())
 }
 
 #[test]
@@ -53,7 +58,8 @@ fn known_facts_are_set_and_empty_ones_are_absent() {
     for absent in [headers::CLERK_ID, headers::SUBSCRIPTION, headers::KEY_ID, headers::ASSERTION] {
         assert_eq!(value(&plan, absent), None, "{absent}");
     }
-    assert!(plan.facts.contains(&("tollgate.user_id", b"u1".to_vec())));
+    let facts: Vec<_> = plan.facts().collect();
+    assert_eq!(facts, [("tollgate.user_id", b"u1".as_slice())], "what is asked for, and is there");
 }
 
 #[test]

@@ -147,13 +147,13 @@ impl Cast {
         match step {
             Step::Done(Verdict::Refuse(reply)) => reply.code.to_string(),
             Step::Done(Verdict::Forward(plan)) if plan.shadow.is_some() => {
-                let told = plan.set.iter().find(|(name, _)| *name == headers::SHADOW).expect("it is told");
+                let told = plan.header(headers::SHADOW).expect("it is told");
                 let kept = plan.remove.is_empty();
-                format!("{}:{}", if kept { "watched" } else { "changed" }, String::from_utf8_lossy(&told.1))
+                format!("{}:{}", if kept { "watched" } else { "changed" }, String::from_utf8_lossy(told))
             }
-            Step::Done(Verdict::Forward(plan)) => match plan.set.iter().find(|(name, _)| *name == headers::USER_ID) {
-                Some((_, id)) if *id == id_of(who).into_bytes() => "pass".into(),
-                Some((_, id)) => format!("as {}", String::from_utf8_lossy(id)),
+            Step::Done(Verdict::Forward(plan)) => match plan.header(headers::USER_ID) {
+                Some(id) if id == id_of(who).as_bytes() => "pass".into(),
+                Some(id) => format!("as {}", String::from_utf8_lossy(id)),
                 None => "anonymous".into(),
             },
             Step::Wait(wait) => panic!("it waits: {wait:?}"),

@@ -79,17 +79,17 @@ impl<'a> Scene<'a> {
     fn ask(&mut self, path: &str, key: Option<&str>) -> Told {
         let api_key = key.map_or(Field::Absent, |key| Field::One(key.as_bytes()));
         let request = RequestView { method: b"GET", path: path.as_bytes(), api_key, ..RequestView::default() };
-        let text = |headers: &[(&'static str, Vec<u8>)]| {
-            headers
-                .iter()
-                .map(|(name, value)| ((*name).to_owned(), String::from_utf8(value.clone()).unwrap()))
-                .collect()
-        };
+        let text = |name: &str, value: &[u8]| (name.to_owned(), String::from_utf8(value.to_vec()).unwrap());
         match self.vm.engine.decide(&request, Turn::First, self.vm.now, self.host) {
-            Step::Done(Verdict::Refuse(reply)) => (reply.code.to_string(), text(&reply.headers)),
+            Step::Done(Verdict::Refuse(reply)) => {
+                (reply.code.to_string(), reply.headers().map(|(name, value)| text(name, value)).collect())
+            }
             Step::Done(Verdict::Forward(plan)) => {
                 let watched = plan.shadow.map(|verdict| verdict.err().map_or("would pass", Code::as_str));
-                (watched.unwrap_or("pass").to_owned(), text(&plan.answer))
+                (
+                    watched.unwrap_or("pass").to_owned(),
+                    plan.answer.iter().map(|(name, value)| text(name, value)).collect(),
+                )
             }
             Step::Wait(wait) => panic!("{wait:?}"),
         }
