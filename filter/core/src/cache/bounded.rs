@@ -29,6 +29,14 @@ impl<K: Hash + Eq, V> Bounded<K, V> {
         self.entries.get(key).map(|(value, _)| value)
     }
 
+    /// The same, to be changed in its place; its weight stays.
+    pub fn get_mut<Q: Hash + Eq + ?Sized>(&mut self, key: &Q) -> Option<&mut V>
+    where
+        K: Borrow<Q>,
+    {
+        self.entries.get_mut(key).map(|(value, _)| value)
+    }
+
     /// Puts an entry in and throws out the least recently used ones that no longer fit. One that alone exceeds the
     /// bound is not kept. Returns the entry that was thrown out last, if any.
     pub fn put(&mut self, key: K, value: V, weight: usize) -> Option<(K, V)> {

@@ -15,11 +15,43 @@ const RETRY_MS: u64 = 500;
 
 #[derive(Debug)]
 struct Count {
-    key: Option<Box<str>>,
     requests: u64,
     tokens: u64,
     /// Unix seconds.
     last: u64,
+}
+
+impl Count {
+    fn add(&mut self, more: Self) {
+        self.requests = self.requests.saturating_add(more.requests);
+        self.tokens = self.tokens.saturating_add(more.tokens);
+        self.last = self.last.max(more.last);
+    }
+}
+
+/// The counts of one user: without a key, and by key. There may be many keys, and every request looks for one.
+#[derive(Debug)]
+struct Counts {
+    own: Option<Count>,
+    keys: HashMap<Box<str>, Count, RandomState>,
+}
+
+impl Counts {
+    fn new(hasher: RandomState) -> Self {
+        Self { own: None, keys: HashMap::with_hasher(hasher) }
+    }
+
+    fn add(&mut self, key: Option<&str>, more: Count) {
+        let known = match key {
+            Some(key) => self.keys.get_mut(key),
+            None => self.own.as_mut(),
+        };
+        match (known, key) {
+            (Some(known), _) => known.add(more),
+            (None, Some(key)) => drop(self.keys.insert(key.into(), more)),
+            (None, None) => self.own = Some(more),
+        }
+    }
 }
 
 /// A batch, and which leases of whom it tells of, and how much.
@@ -35,7 +67,8 @@ pub(super) struct Batch {
 pub(super) struct Reports {
     node: String,
     every_ms: u64,
-    counts: HashMap<Rc<str>, Vec<Count>, RandomState>,
+    counts: HashMap<Rc<str>, Counts, RandomState>,
+    hasher: RandomState,
     number: u64,
     batch: Option<Batch>,
     next_at: u64,
@@ -43,24 +76,19 @@ pub(super) struct Reports {
 
 impl Reports {
     pub(super) fn new(node: String, every_ms: u64, hasher: RandomState) -> Self {
-        let counts = HashMap::with_hasher(hasher);
-        Self { node, every_ms, counts, number: 0, batch: None, next_at: 0 }
+        let counts = HashMap::with_hasher(hasher.clone());
+        Self { node, every_ms, counts, hasher, number: 0, batch: None, next_at: 0 }
     }
 
     /// Counts requests, and tokens that they have cost.
     pub(super) fn count(&mut self, user: &str, key: Option<&str>, requests: u64, tokens: u64, seconds: u64) {
-        let more = || Count { key: key.map(Into::into), requests, tokens, last: seconds };
+        let more = Count { requests, tokens, last: seconds };
         if let Some(counts) = self.counts.get_mut(user) {
-            match counts.iter_mut().find(|count| count.key.as_deref() == key) {
-                Some(count) => {
-                    count.requests = count.requests.saturating_add(requests);
-                    count.tokens = count.tokens.saturating_add(tokens);
-                    count.last = count.last.max(seconds);
-                }
-                None => counts.push(more()),
-            }
+            counts.add(key, more);
         } else if self.counts.len() < MOST_USERS {
-            self.counts.insert(user.into(), vec![more()]);
+            let mut counts = Counts::new(self.hasher.clone());
+            counts.add(key, more);
+            self.counts.insert(user.into(), counts);
         }
     }
 
@@ -94,18 +122,20 @@ impl Reports {
         let users: Vec<Rc<str>> = self.counts.keys().take(MOST).cloned().collect();
         for user in users {
             let Some(counts) = self.counts.remove(&user) else { continue };
-            let mut counts = counts.into_iter();
-            for count in counts.by_ref().take(MOST.saturating_sub(taken.len())) {
+            let own = counts.own.map(|count| (None, count));
+            let mut counts = own.into_iter().chain(counts.keys.into_iter().map(|(key, count)| (Some(key), count)));
+            for (key, count) in counts.by_ref().take(MOST.saturating_sub(taken.len())) {
                 taken.push(UsageCount {
                     user_id: user.as_ref().to_owned(),
-                    key_id: count.key.map(Into::into),
+                    key_id: key.map(Into::into),
                     requests: count.requests,
                     tokens: count.tokens,
                     last_used_at: count.last,
                 });
             }
-            let rest: Vec<Count> = counts.collect();
-            if !rest.is_empty() {
+            let mut rest = Counts::new(self.hasher.clone());
+            counts.for_each(|(key, count)| rest.add(key.as_deref(), count));
+            if rest.own.is_some() || !rest.keys.is_empty() {
                 self.counts.insert(user, rest);
                 break;
             }

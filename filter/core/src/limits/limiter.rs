@@ -158,10 +158,9 @@ impl Limiter {
     }
 
     fn use_one(&mut self, name: u64, now: Moment) {
-        if let Some(mut piece) = self.pieces.get(&name).copied() {
+        if let Some(piece) = self.pieces.get_mut(&name) {
             piece.held = piece.usable(now).saturating_sub(1);
             piece.used_at = now;
-            self.pieces.put(name, piece, 0);
         }
     }
 
@@ -285,9 +284,8 @@ impl Limiter {
     pub fn answered(&mut self, answer: Option<LimitsAnswer>, now: Moment, sealer: &mut Sealer, world: &dyn World) {
         for renewal in self.shares.answered(answer, now) {
             renew(&renewal, self.shares.envoys(), now, sealer, world);
-            if let Some(mut piece) = self.pieces.get(&renewal.name).copied() {
+            if let Some(piece) = self.pieces.get_mut(&renewal.name) {
                 piece.closed_until = Moment(0);
-                self.pieces.put(renewal.name, piece, 0);
             }
         }
     }
