@@ -17,12 +17,11 @@ use crate::{
 pub(crate) async fn floors(world: &mut World) -> Vec<Recorded> {
     let mut all = Vec::new();
     let spki = world.spki();
-    let folder = tempfile::tempdir().expect("a folder").keep();
     for (number, outcome) in OUTCOMES.iter().enumerate() {
         let recorded = record(world, *outcome).await;
         println!("host calls: {}: {}", outcome.name, recorded.calls.len());
         let module = floor::module(&recorded, &world.requests[&outcome.sent][outcome.number], &spki);
-        let file = folder.join(format!("floor{number}.wasm"));
+        let file = world.folder.path().join(format!("floor{number}.wasm"));
         std::fs::write(&file, module).expect("a module");
         world.parts.floors.insert(*outcome, file);
         let headers = recorded.of("replace_header_map_value").count();
@@ -39,7 +38,7 @@ pub(crate) async fn floors(world: &mut World) -> Vec<Recorded> {
 
 /// Compares all cases. Returns the table.
 pub(crate) async fn run(world: &mut World, args: &Args, budget: &Budget) -> String {
-    let mut all = Vec::new();
+    let mut all: Vec<(&Case, _)> = Vec::new();
     for case in CASES.iter().filter(|case| args.wants(case.name)) {
         let chains = [case.ours, case.beside, Chain::Floor(case.outcome), Chain::Bare];
         for chain in chains {
@@ -58,7 +57,7 @@ pub(crate) async fn run(world: &mut World, args: &Args, budget: &Budget) -> Stri
             );
             turns.push(Costs { ours, beside, floor, bare });
         }
-        all.push((case as &Case, turns));
+        all.push((case, turns));
         world.end_edges();
     }
     costs(budget, args.seconds, &all)

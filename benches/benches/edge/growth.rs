@@ -57,7 +57,8 @@ const SERIES: &[Series] = &[
         file: "routes.svg",
         x: "routes in the policy (known API key)",
         grows: Grows::Routes,
-        points: &[10.0, 1_000.0, 10_000.0],
+        // The control plane takes no policy with more.
+        points: &[10.0, 100.0, 1_000.0, 2_000.0],
         is_logarithmic: true,
         judged: Judged::LastByFirst,
         outcome: KNOWN_KEY,
@@ -219,11 +220,11 @@ async fn checks(world: &World, chain: Chain) -> u64 {
     answer.text().rsplit_once(": ").and_then(|(_, number)| number.trim().parse().ok()).unwrap_or(0)
 }
 
-/// The usual rules among so many others, which are like them.
+/// The usual rules among others which are like them, so many in all. The last one tells that they are in force.
 fn policy(routes: usize) -> String {
     let mut text = POLICY.to_owned();
     let usual = POLICY.matches("[[routes]]").count();
-    for number in usual..routes {
+    for number in usual..routes - 1 {
         let _ =
             write!(text, "\n[[routes]]\npath = \"/service{}/items{number}/**\"\nroles = [\"user\"]\n", number % 100);
     }

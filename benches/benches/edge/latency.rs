@@ -53,7 +53,7 @@ pub(crate) async fn run(world: &mut World, args: &Args, budget: &Budget) -> Stri
             let turn = chains.map(|chain| {
                 let requests = &world.requests[&case.outcome.sent];
                 let length = Duration::from_secs_f64(args.latency_seconds);
-                // It keeps this thread busy; what answers Envoy's questions meanwhile runs on another.
+                // It keeps this thread waiting; what answers Envoy's questions meanwhile runs on another.
                 open_loop::run(world.edge(chain).addr, requests, status(chain, case.outcome), rate, length)
             });
             let p99 = turn.each_ref().map(|latencies| latencies.quantile(0.99));

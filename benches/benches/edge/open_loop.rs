@@ -3,24 +3,22 @@
 //! should have been sent meanwhile. It must not know which filters that Envoy has.
 
 use std::{
-    collections::VecDeque,
-    io::{ErrorKind, Read as _, Write as _},
+    io::{Read as _, Write as _},
     net::{SocketAddr, TcpStream},
+    num::NonZero,
+    thread,
     time::{Duration, Instant},
 };
 
+use rustix::thread::set_current_timer_slack;
+
 use crate::load::is_whole;
 
-/// Connections, of which the one that has been free longest is used. Many more than are in use at half the capacity.
-const CONNECTIONS: usize = 64;
-/// An Envoy that takes so many times as long as it was given cannot bear the rate.
-const PATIENCE: u32 = 4;
-
-struct Busy {
-    stream: TcpStream,
-    due: Duration,
-    unread: Vec<u8>,
-}
+/// Connections with a thread each, which send by turns. Many more than are in use at once at half the capacity. Each thread
+/// sleeps until it has something to do: a loop that asks all the time would take the machine's power from Envoy.
+const CONNECTIONS: usize = 32;
+/// How long it takes until everything has begun.
+const START: Duration = Duration::from_millis(20);
 
 /// Latencies of one turn in nanoseconds, in order of size.
 #[derive(Debug)]
@@ -34,66 +32,49 @@ impl Latencies {
     }
 }
 
-/// Sends these requests in turn, so many in a second, for so long. It looks for answers all the time, because a timer
-/// that wakes it up would be later than the answers are: its core is busy with it.
+/// Sends these requests in turn, so many in a second, for so long.
 ///
 /// # Panics
-/// If an answer has another status, or the rate cannot be borne.
+/// If an answer has another status.
 pub(crate) fn run(addr: SocketAddr, requests: &[Vec<u8>], status: u16, rate: f64, length: Duration) -> Latencies {
-    let mut free: VecDeque<_> = (0..CONNECTIONS).map(|_| connect(addr)).collect();
-    let mut busy: Vec<Busy> = Vec::new();
     let total = (rate * length.as_secs_f64()) as usize;
-    let mut latencies = Vec::with_capacity(total);
-    let (mut sent, began) = (0, Instant::now());
-    while latencies.len() < total {
-        while sent < total {
-            let due = Duration::from_secs_f64(sent as f64 / rate);
-            if due > began.elapsed() {
-                break;
+    let begin = Instant::now() + START;
+    let mut latencies: Vec<u64> = thread::scope(|scope| {
+        let send = |first: usize| {
+            move || {
+                let mine = (first..total).step_by(CONNECTIONS);
+                one(addr, status, mine.map(|number| (begin + at(number, rate), &requests[number % requests.len()])))
             }
-            let Some((mut stream, unread)) = free.pop_front() else { break };
-            let request = &requests[sent % requests.len()];
-            assert_eq!(stream.write(request).expect("it is sent"), request.len(), "a request fits into the socket");
-            busy.push(Busy { stream, due, unread });
-            sent += 1;
-        }
-        let mut index = 0;
-        while index < busy.len() {
-            if !answered(&mut busy[index], status) {
-                index += 1;
-                continue;
-            }
-            let Busy { stream, due, mut unread } = busy.swap_remove(index);
-            latencies.push(u64::try_from((began.elapsed() - due).as_nanos()).expect("not centuries"));
-            unread.clear();
-            free.push_back((stream, unread));
-        }
-        assert!(
-            began.elapsed() < length * PATIENCE,
-            "{rate:.0} requests a second are too many: {sent} of {total} sent"
-        );
-    }
+        };
+        let threads: Vec<_> = (0..CONNECTIONS).map(|first| scope.spawn(send(first))).collect();
+        threads.into_iter().flat_map(|thread| thread.join().expect("every answer has the status")).collect()
+    });
     latencies.sort_unstable();
     Latencies(latencies)
 }
 
-fn connect(addr: SocketAddr) -> (TcpStream, Vec<u8>) {
-    let stream = TcpStream::connect(addr).expect("a connection");
-    stream.set_nodelay(true).expect("an option");
-    stream.set_nonblocking(true).expect("an option");
-    (stream, Vec::with_capacity(4096))
+/// When a request is to be sent.
+fn at(number: usize, rate: f64) -> Duration {
+    Duration::from_secs_f64(number as f64 / rate)
 }
 
-/// Whether the answer is there to its end.
-fn answered(busy: &mut Busy, status: u16) -> bool {
-    let mut buffer = [0; 4096];
-    match busy.stream.read(&mut buffer) {
-        Ok(0) => panic!("the connection was closed"),
-        Ok(size) => {
-            busy.unread.extend_from_slice(&buffer[..size]);
-            is_whole(&busy.unread, status)
+/// What is sent over one connection, each at its time, or as soon after it as the answer before is there.
+fn one<'r>(addr: SocketAddr, status: u16, requests: impl Iterator<Item = (Instant, &'r Vec<u8>)>) -> Vec<u64> {
+    // The kernel may wake a thread up 50 µs late, to save power. That would be part of every latency.
+    set_current_timer_slack(NonZero::new(1)).expect("a setting of this thread");
+    let mut stream = TcpStream::connect(addr).expect("a connection");
+    stream.set_nodelay(true).expect("an option");
+    let (mut latencies, mut unread, mut buffer) = (Vec::new(), Vec::new(), [0; 4096]);
+    for (due, request) in requests {
+        thread::sleep(due.saturating_duration_since(Instant::now()));
+        stream.write_all(request).expect("it is sent");
+        while !is_whole(&unread, status) {
+            let size = stream.read(&mut buffer).expect("an answer");
+            assert!(size > 0, "the connection was closed");
+            unread.extend_from_slice(&buffer[..size]);
         }
-        Err(fault) if fault.kind() == ErrorKind::WouldBlock => false,
-        Err(fault) => panic!("no answer: {fault}"),
+        latencies.push(u64::try_from(due.elapsed().as_nanos()).expect("not centuries"));
+        unread.clear();
     }
+    latencies
 }

@@ -83,6 +83,8 @@ pub(crate) struct World {
     pub(crate) stack: Stack,
     pub(crate) parts: Parts,
     pub(crate) requests: Requests,
+    /// For modules that are made here.
+    pub(crate) folder: TempDir,
     authz: SocketAddr,
     edges: BTreeMap<Chain, Edge>,
 }
@@ -117,7 +119,14 @@ impl World {
             floors: BTreeMap::new(),
         };
         let authz = authz::serve().await;
-        let world = Self { stack, parts, authz, edges: BTreeMap::new(), requests };
+        let world = Self {
+            stack,
+            parts,
+            folder: tempfile::tempdir().expect("a folder"),
+            authz,
+            edges: BTreeMap::new(),
+            requests,
+        };
         world.use_policy(POLICY, world.stack.envoy.addr).await;
         world
     }
