@@ -1,6 +1,8 @@
 //! What the benchmarks measure, as data: a VM that knows its people, and requests as Envoy hands them over.
 //! It must not measure anything itself. The same in every run: nothing here is random.
 
+pub mod plot;
+
 use std::{cell::RefCell, collections::HashMap};
 
 use tollgate_core::{

@@ -2,6 +2,7 @@
 //! filters it has.
 
 use std::{
+    borrow::Cow,
     net::SocketAddr,
     time::{Duration, Instant},
 };
@@ -12,7 +13,10 @@ use tokio::{
 };
 
 /// Connections that ask at the same time.
-const CONNECTIONS: usize = 16;
+pub(crate) const CONNECTIONS: usize = 16;
+
+/// A request, and the status that its answer must have.
+pub(crate) type Asked<'r> = (Cow<'r, [u8]>, u16);
 
 /// What one turn came to.
 #[derive(Debug, Clone, Copy)]
@@ -21,64 +25,64 @@ pub(crate) struct Turn {
     pub(crate) answers: u64,
     /// CPU of Envoy for each, in µs.
     pub(crate) cpu: f64,
+    /// How long it took.
+    pub(crate) took: Duration,
 }
 
 /// Sends these requests in turn for so long, and looks at the status of every answer.
 pub(crate) async fn run(addr: SocketAddr, pid: u32, requests: &[Vec<u8>], status: u16, length: Duration) -> Turn {
+    let until = Instant::now() + length;
+    each(addr, pid, |number| {
+        let requests = requests.iter().cycle().skip(number * requests.len() / CONNECTIONS);
+        requests.map_while(move |request| (Instant::now() < until).then(|| (Cow::from(request), status)))
+    })
+    .await
+}
+
+/// Sends what is made for each connection, until nothing is left.
+pub(crate) async fn each<'r, I: Iterator<Item = Asked<'r>>>(
+    addr: SocketAddr,
+    pid: u32,
+    requests: impl Fn(usize) -> I,
+) -> Turn {
     let mut streams = Vec::new();
     for _ in 0..CONNECTIONS {
         let stream = TcpStream::connect(addr).await.expect("a connection");
         stream.set_nodelay(true).expect("an option");
         streams.push(stream);
     }
-    let line = format!("HTTP/1.1 {status} ");
-    let before = cpu(pid);
-    let until = Instant::now() + length;
-    let asking =
-        streams.into_iter().enumerate().map(|(number, stream)| {
-            let line = line.as_bytes();
-            async move {
-                ask(stream, requests.iter().cycle().skip(number * requests.len() / CONNECTIONS), line, until).await
-            }
-        });
+    let (before, began) = (cpu(pid), Instant::now());
+    let asking = streams.into_iter().enumerate().map(|(number, stream)| ask(stream, requests(number)));
     let answers = futures_util::future::join_all(asking).await.iter().sum::<u64>();
-    let spent = cpu(pid) - before;
-    Turn { answers, cpu: spent.as_secs_f64() * 1e6 / answers.max(1) as f64 }
+    let (spent, took) = (cpu(pid) - before, began.elapsed());
+    Turn { answers, cpu: spent.as_secs_f64() * 1e6 / answers.max(1) as f64, took }
 }
 
-async fn ask<'r>(
-    mut stream: TcpStream,
-    requests: impl Iterator<Item = &'r Vec<u8>>,
-    line: &[u8],
-    until: Instant,
-) -> u64 {
+async fn ask<'r>(mut stream: TcpStream, requests: impl Iterator<Item = Asked<'r>>) -> u64 {
     let (mut answers, mut unread) = (0, Vec::with_capacity(4096));
-    for request in requests {
-        if Instant::now() >= until {
-            break;
-        }
-        stream.write_all(request).await.expect("it is sent");
-        loop {
-            if let Some(length) = whole(&unread) {
-                assert!(unread.starts_with(line), "{}", String::from_utf8_lossy(&unread));
-                assert_eq!(length, unread.len(), "one answer for one request");
-                unread.clear();
-                break;
-            }
+    for (request, status) in requests {
+        stream.write_all(&request).await.expect("it is sent");
+        while !is_whole(&unread, status) {
             assert!(stream.read_buf(&mut unread).await.expect("an answer") > 0, "the connection was closed");
         }
+        unread.clear();
         answers += 1;
     }
     answers
 }
 
-/// The length of the answer at the beginning, if it is there to its end.
-fn whole(bytes: &[u8]) -> Option<usize> {
-    let head = bytes.windows(4).position(|window| window == b"\r\n\r\n")? + 4;
-    let text = std::str::from_utf8(&bytes[..head]).expect("headers");
+/// Whether an answer is there to its end.
+///
+/// # Panics
+/// If it has another status, or something follows it.
+pub(crate) fn is_whole(bytes: &[u8], status: u16) -> bool {
+    let Some(head) = bytes.windows(4).position(|window| window == b"\r\n\r\n") else { return false };
+    let text = std::str::from_utf8(&bytes[..head + 2]).expect("headers");
+    assert!(text.strip_prefix("HTTP/1.1 ").and_then(|rest| rest.get(..3)?.parse().ok()) == Some(status), "{text}");
     let length = text.lines().find_map(|line| line.strip_prefix("content-length: ")).expect("a length");
-    let end = head + length.trim().parse::<usize>().expect("a number");
-    (bytes.len() >= end).then_some(end)
+    let end = head + 4 + length.trim().parse::<usize>().expect("a number");
+    assert!(bytes.len() <= end, "one answer for one request");
+    bytes.len() == end
 }
 
 /// CPU time that all threads of a process have used so far. `schedstat` counts in nanoseconds.

@@ -1,49 +1,91 @@
 //! What Tollgate costs in Envoy, beside what an operator would use instead: the same Envoy, listener, route and answer,
-//! Envoy's own CPU for each request less what the same Envoy spends without a filter, in one run and in turns.
+//! in one run and in turns. Added CPU, added latency, how both grow, memory, and calls to the host.
 
 mod authz;
+mod calls;
 mod cases;
 mod chain;
+mod compare;
+mod floor;
+mod growth;
+mod host_calls;
+mod latency;
 mod load;
+mod memory;
+mod open_loop;
+mod people;
 mod report;
+mod stages;
 mod world;
 
 use std::time::Duration;
 
-use cases::CASES;
-use chain::Chain;
-use load::Turn;
-use report::Report;
+use report::Budget;
 use world::{World, others, pin};
+
+/// What is measured, each with tables of its own.
+const PARTS: &[&str] = &["edge", "edge latency", "host calls", "edge growth", "edge memory", "stages"];
 
 /// What the command line may change.
 #[derive(Debug, Clone)]
 struct Args {
-    seconds: u64,
+    seconds: f64,
     turns: usize,
+    latency_seconds: f64,
+    growth_turns: usize,
+    requests: u64,
     only: Option<String>,
+    parts: Vec<String>,
+}
+
+impl Args {
+    fn length(&self) -> Duration {
+        Duration::from_secs_f64(self.seconds)
+    }
+
+    fn wants(&self, name: &str) -> bool {
+        self.only.as_ref().is_none_or(|text| name.contains(text.as_str()))
+    }
 }
 
 const HELP: &str = "usage: cargo bench -p tollgate-benches --bench edge -- [options]
 
-  --seconds N   seconds of each chain in each turn (default 2)
-  --turns N     turns of ours, theirs, none (default 7)
-  --only TEXT   cases whose name has this text
+  --seconds N          seconds of each chain in each turn (default 0.5)
+  --turns N            turns of ours, theirs, floor, none (default 5)
+  --latency-seconds N  the same where latency is measured (default 2)
+  --growth-turns N     turns of ours, floor, none at each point of a curve (default 3)
+  --requests N         requests after which memory is looked at (default 1000000; takes about a minute for each million)
+  --part NAME          only this part (may be given more than once): \"edge\" (added CPU), \"edge latency\",
+                       \"host calls\", \"edge growth\", \"edge memory\", \"stages\" (from the last run of that benchmark)
+  --only TEXT          only cases and curves whose name has this text; nothing is written
 
 Needs TOLLGATE_E2E_ENVOY (Envoy) and dist/tollgate.wasm; `make bench` sees to both.";
 
 fn args() -> Args {
-    let mut args = Args { seconds: 2, turns: 7, only: None };
+    let mut args = Args {
+        seconds: 0.5,
+        turns: 5,
+        latency_seconds: 2.0,
+        growth_turns: 3,
+        requests: 1_000_000,
+        only: None,
+        parts: Vec::new(),
+    };
     let mut given = std::env::args().skip(1);
     while let Some(name) = given.next() {
         let mut value = || given.next();
-        let number =
-            |text: Option<String>| text.and_then(|text| text.parse::<usize>().ok()).filter(|number| *number > 0);
+        fn number<N: std::str::FromStr + PartialOrd + Default>(text: Option<String>) -> Option<N> {
+            text.and_then(|text| text.parse().ok()).filter(|number| *number > N::default())
+        }
         let taken = match name.as_str() {
             // Cargo adds it.
             "--bench" => continue,
-            "--seconds" => number(value()).map(|number| args.seconds = number as u64),
+            "--seconds" => number(value()).map(|number| args.seconds = number),
             "--turns" => number(value()).map(|number| args.turns = number),
+            "--latency-seconds" => number(value()).map(|number| args.latency_seconds = number),
+            "--growth-turns" => number(value()).map(|number| args.growth_turns = number),
+            "--requests" => number(value()).map(|number| args.requests = number),
+            "--part" => value().filter(|part| PARTS.contains(&part.as_str())).map(|part| args.parts.push(part)),
             "--only" => value().map(|text| args.only = Some(text)),
             _ => None,
         };
@@ -51,6 +93,9 @@ fn args() -> Args {
             println!("{HELP}");
             std::process::exit(if name == "--help" { 0 } else { 2 });
         }
+    }
+    if args.parts.is_empty() {
+        args.parts = PARTS.iter().map(|&part| part.to_owned()).collect();
     }
     args
 }
@@ -63,49 +108,27 @@ fn main() {
 }
 
 async fn run(args: &Args) {
+    let began = std::time::Instant::now();
+    let budget = Budget::read();
     let mut world = World::new().await;
-    let mut report = Report::new(args.clone());
-    let is_wanted = |name: &str| args.only.as_ref().is_none_or(|text| name.contains(text.as_str()));
-    for case in CASES.iter().filter(|case| is_wanted(case.name)) {
-        let chains = [case.ours, case.beside, Chain::Bare];
-        for chain in chains {
-            world.start(chain).await;
-            warm_up(&world, chain, case).await;
-        }
-        for turn in 1..=args.turns {
-            let mut figures = [Turn { answers: 0, cpu: f64::NAN }; 3];
-            for (figure, chain) in figures.iter_mut().zip(chains) {
-                *figure = once(&world, chain, case, Duration::from_secs(args.seconds)).await;
-            }
-            let [ours, beside, bare] = figures.map(|figure| figure.cpu);
-            println!("turn {turn}: {}: {ours:.2} µs, beside {beside:.2} µs, without {bare:.2} µs", case.name);
-            report.add(case, ours, beside, bare);
-        }
-        // What is not needed any more must not run beside the others.
-        world.edges.clear();
-    }
-    let text = report.text();
-    println!("\n{text}");
-    if args.only.is_none() {
-        let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../BENCHMARKS.md");
-        if let Err(fault) = report::write(file, &text) {
+    let recorded = compare::floors(&mut world).await;
+    for part in &args.parts {
+        let text = match part.as_str() {
+            "edge" => compare::run(&mut world, args, &budget).await,
+            "edge latency" => latency::run(&mut world, args, &budget).await,
+            "host calls" => host_calls::table(&budget, &recorded),
+            "edge growth" => growth::run(&mut world, args, &budget).await,
+            "stages" => stages::table(),
+            "edge memory" => memory::run(&mut world, args, &budget).await,
+            other => unreachable!("{other} is no part"),
+        };
+        println!("\n{text}");
+        if args.only.is_none()
+            && let Err(fault) = report::write(part, &text)
+        {
             eprintln!("BENCHMARKS.md is not written: {fault}");
             std::process::exit(1);
         }
-    }
-}
-
-async fn once(world: &World, chain: Chain, case: &cases::Case, length: Duration) -> Turn {
-    let (edge, requests) = (&world.edges[&chain], &world.requests[&case.sent]);
-    let status = if chain == Chain::Bare { 200 } else { case.sent.status() };
-    load::run(edge.addr, edge.pid(), requests, status, length).await
-}
-
-/// Sends everything at least once, so that who is known is known.
-async fn warm_up(world: &World, chain: Chain, case: &cases::Case) {
-    let wanted = world.requests[&case.sent].len() as u64 * 5 / 4;
-    let mut answers = 0;
-    while answers < wanted {
-        answers += once(world, chain, case, Duration::from_secs(1)).await.answers;
+        println!("{part}: done after {} s", began.elapsed().as_secs());
     }
 }

@@ -1,90 +1,99 @@
-//! Figures of all turns as a table, beside the targets of `budget.toml`. It must not know how they came about.
+//! Figures of all turns as tables, beside the targets of `budget.toml`. It must not know how they came about.
 
 use std::{collections::BTreeMap, fmt::Write as _};
 
-use crate::{Args, cases::Case};
+use crate::cases::Case;
 
-const BEGIN: &str = "<!-- edge: begin (written by `make bench`) -->";
-const END: &str = "<!-- edge: end -->";
+/// Where the tables of a part go in BENCHMARKS.md.
+pub(crate) fn write(part: &str, text: &str) -> std::io::Result<()> {
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../BENCHMARKS.md");
+    let begin = format!("<!-- {part}: begin (written by `make bench`) -->");
+    tollgate_benches::put_between(file, &begin, &format!("<!-- {part}: end -->"), text)
+}
+
+/// Targets, by the name of what they are about.
+#[derive(Debug, Clone)]
+pub(crate) struct Budget(BTreeMap<String, f64>);
+
+impl Budget {
+    pub(crate) fn read() -> Self {
+        Self(toml::from_str(include_str!("../../budget.toml")).expect("benches/budget.toml"))
+    }
+
+    /// The last two columns of a table: target, and whether it is met.
+    pub(crate) fn verdict(&self, name: &str, figure: f64) -> String {
+        match self.0.get(name) {
+            Some(target) => format!("≤ {target} | {}", if figure <= *target { "met" } else { "missed" }),
+            None => " | ".to_owned(),
+        }
+    }
+}
+
+/// The same figure of several turns.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Figures(Vec<f64>);
+
+impl Figures {
+    /// In order of size.
+    pub(crate) fn of(values: impl Iterator<Item = f64>) -> Self {
+        let mut values: Vec<f64> = values.collect();
+        values.sort_by(f64::total_cmp);
+        Self(values)
+    }
+
+    pub(crate) fn median(&self) -> f64 {
+        self.0.get(self.0.len() / 2).copied().unwrap_or(f64::NAN)
+    }
+
+    /// `1.23 (1.20–1.31)`: the median, the lowest and the highest.
+    pub(crate) fn with_spread(&self) -> String {
+        let end = |value: Option<&f64>| value.copied().unwrap_or(f64::NAN);
+        format!("{:.2} ({:.2}–{:.2})", self.median(), end(self.0.first()), end(self.0.last()))
+    }
+}
 
 /// One turn of a case: CPU for each request in µs.
 #[derive(Debug, Clone, Copy)]
-struct Figures {
-    ours: f64,
-    beside: f64,
-    bare: f64,
+pub(crate) struct Costs {
+    pub(crate) ours: f64,
+    pub(crate) beside: f64,
+    pub(crate) floor: f64,
+    pub(crate) bare: f64,
 }
 
-impl Figures {
-    fn ratio(&self) -> f64 {
-        (self.ours - self.bare) / (self.beside - self.bare)
-    }
-}
-
-/// Figures by case.
-pub(crate) struct Report {
-    args: Args,
-    budget: BTreeMap<String, f64>,
-    cases: Vec<(&'static Case, Vec<Figures>)>,
-}
-
-impl Report {
-    /// Nothing yet.
-    pub(crate) fn new(args: Args) -> Self {
-        let budget = toml::from_str(include_str!("../../budget.toml")).expect("benches/budget.toml");
-        Self { args, budget, cases: Vec::new() }
-    }
-
-    /// Adds those of one turn.
-    pub(crate) fn add(&mut self, case: &'static Case, ours: f64, beside: f64, bare: f64) {
-        let figures = Figures { ours, beside, bare };
-        match self.cases.iter_mut().find(|(known, _)| known.name == case.name) {
-            Some((_, all)) => all.push(figures),
-            None => self.cases.push((case, vec![figures])),
-        }
-    }
-
-    /// The table.
-    pub(crate) fn text(&self) -> String {
-        let Args { seconds, turns, .. } = self.args;
-        let mut text = format!(
-            "{}\n\nAdded CPU: what one worker of Envoy spends for each request, in µs, less what the same Envoy spends without a \
-             filter (in the same turn). {turns} turns of {seconds} s: Tollgate, the other, none. Medians; of the ratio the \
-             lowest and highest, too. The answer is a direct response; the load runs on another core.\n\n\
-             | case | beside | Tollgate µs | the other µs | ratio (lowest–highest) | target | |\n\
-             | --- | --- | --- | --- | --- | --- | --- |\n",
-            tollgate_benches::machine()
+/// The table of CPU: cases with all their turns.
+pub(crate) fn costs(budget: &Budget, seconds: f64, cases: &[(&Case, Vec<Costs>)]) -> String {
+    let turns = cases.first().map_or(0, |(_, turns)| turns.len());
+    let mut text = format!(
+        "{}\n\nAdded CPU: what one worker of Envoy spends for each request, in µs, less what the same Envoy spends without a \
+         filter (in the same turn). {turns} turns of {seconds} s each: Tollgate, the other, the floor, none. Medians; of the \
+         ratio the lowest and highest, too. The answer is a direct response; the load runs on another core. The floor is the \
+         least that any wasm filter costs in this Envoy: a module of a few lines that decides nothing and only makes the \
+         calls to the host that the outcome needs (which, is in the table of host calls below).\n\n\
+         | case | beside | Tollgate µs | the other µs | floor of any wasm filter µs | ratio (lowest–highest) | floor ÷ the \
+         other | target | |\n\
+         | --- | --- | --- | --- | --- | --- | --- | --- | --- |\n",
+        tollgate_benches::machine()
+    );
+    for (case, turns) in cases {
+        let added =
+            |pick: &dyn Fn(&Costs) -> f64| Figures::of(turns.iter().map(|turn| pick(turn) - turn.bare)).median();
+        let to_other = |pick: &dyn Fn(&Costs) -> f64| {
+            Figures::of(turns.iter().map(|turn| (pick(turn) - turn.bare) / (turn.beside - turn.bare)))
+        };
+        let ratio = to_other(&|turn| turn.ours);
+        let _ = writeln!(
+            text,
+            "| {} | {} | {:.1} | {:.1} | {:.1} | {} | {:.2} | {} |",
+            case.name,
+            case.beside.name(),
+            added(&|turn| turn.ours),
+            added(&|turn| turn.beside),
+            added(&|turn| turn.floor),
+            ratio.with_spread(),
+            to_other(&|turn| turn.floor).median(),
+            budget.verdict(case.name, ratio.median()),
         );
-        for (case, figures) in &self.cases {
-            let of = |pick: &dyn Fn(&Figures) -> f64| median(figures.iter().map(pick).collect());
-            let (ours, beside) = (of(&|one| one.ours - one.bare), of(&|one| one.beside - one.bare));
-            let ratios = || figures.iter().map(Figures::ratio);
-            let (low, high) = (ratios().fold(f64::INFINITY, f64::min), ratios().fold(f64::NEG_INFINITY, f64::max));
-            let ratio = median(ratios().collect());
-            let target = self.budget.get(case.name).copied();
-            let verdict = match target {
-                Some(target) if ratio <= target => "met",
-                Some(_) => "missed",
-                None => "",
-            };
-            let target = target.map(|target| format!("≤ {target}")).unwrap_or_default();
-            let _ = writeln!(
-                text,
-                "| {} | {} | {ours:.1} | {beside:.1} | {ratio:.2} ({low:.2}–{high:.2}) | {target} | {verdict} |",
-                case.name,
-                case.beside.name(),
-            );
-        }
-        text
     }
-}
-
-fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
-}
-
-/// Puts the tables between the marks in a file; the rest of it stays.
-pub(crate) fn write(file: &str, text: &str) -> std::io::Result<()> {
-    tollgate_benches::put_between(file, BEGIN, END, text)
+    text
 }

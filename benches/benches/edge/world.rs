@@ -1,18 +1,22 @@
 //! What is measured: an issuer, a control plane, people with tokens and keys, one Envoy for each chain. Envoys run on the
 //! first core, everything else on the others. It must not know what is compared.
 
-use std::{collections::BTreeMap, fmt::Write as _, net::SocketAddr, time::Duration};
+use std::{
+    collections::BTreeMap,
+    fmt::Write as _,
+    net::SocketAddr,
+    sync::atomic::{AtomicUsize, Ordering},
+    time::Duration,
+};
 
+use rsa::pkcs8::EncodePublicKey as _;
 use rustix::thread::{CpuSet, sched_setaffinity};
 use serde_json::json;
 use tempfile::TempDir;
-use tollgate::dev::{
-    envoy::{Envoy, EnvoyOptions},
-    mint::tamper,
-};
+use tollgate::dev::envoy::{Envoy, EnvoyOptions};
 use tollgate_tests::{
     envoy::{program, wasm},
-    http::{Connection, Request},
+    http::{self, Answer, Connection, Request},
     ports,
     stack::{ISSUER, Options, Stack},
     wait::{PATIENCE, until},
@@ -20,47 +24,69 @@ use tollgate_tests::{
 
 use crate::{
     authz,
-    cases::Sent,
     chain::{Chain, Parts},
+    people::{self, Requests},
 };
 
 /// How long Envoy may take to start: 10,000 keys are to be read.
 const START: Duration = Duration::from_secs(60);
-const USERS: usize = 500;
-const TOKENS: usize = 5_000;
-const KEYS: usize = 10_000;
-/// The route that is asked: one that users may use, with a limit for each of them.
-const POLICY: &str = "
+/// The route that is asked, one that users may use with a limit for each of them; one for everybody; and one that nobody
+/// may ask twice.
+pub(crate) const POLICY: &str = "
 [[routes]]
 path = \"/api/**\"
 roles = [\"user\"]
 limits = [\"each\"]
+[[routes]]
+path = \"/public\"
+auth = \"none\"
+[[routes]]
+path = \"/limited\"
+limits = [\"few\"]
 [limits.each]
 by = \"user\"
 rate = \"100000000/min\"
 headers = false
+[limits.few]
+by = \"user\"
+rate = \"1/h\"
 ";
 
 /// An Envoy.
 pub(crate) struct Edge {
     envoy: Envoy,
     pub(crate) addr: SocketAddr,
-    _dir: TempDir,
+    pub(crate) admin: SocketAddr,
+    dir: TempDir,
 }
 
 impl Edge {
     pub(crate) fn pid(&self) -> u32 {
         self.envoy.pid().expect("Envoy runs")
     }
+
+    /// Everything it logged.
+    pub(crate) fn log(&self) -> String {
+        String::from_utf8_lossy(&std::fs::read(self.dir.path().join("envoy.log")).expect("a log")).into_owned()
+    }
+
+    /// Sends one request on a connection of its own.
+    pub(crate) async fn send(&self, request: &[u8]) -> Answer {
+        let mut connection = Connection::open(self.addr).await.expect("a connection");
+        connection.write(request).await.expect("it is sent");
+        connection.answer().await.expect("an answer")
+    }
 }
 
 /// Everything that runs.
 pub(crate) struct World {
-    stack: Stack,
-    parts: Parts,
+    pub(crate) stack: Stack,
+    pub(crate) parts: Parts,
+    pub(crate) requests: Requests,
+    /// For modules that are made here.
+    pub(crate) folder: TempDir,
     authz: SocketAddr,
-    pub(crate) edges: BTreeMap<Chain, Edge>,
-    pub(crate) requests: BTreeMap<Sent, Vec<Vec<u8>>>,
+    edges: BTreeMap<Chain, Edge>,
 }
 
 /// Lets this thread, and what it starts, run on these cores.
@@ -80,48 +106,61 @@ impl World {
     /// Makes people, their tokens and keys. Says how far it is.
     pub(crate) async fn new() -> Self {
         let stack = Stack::start(Options::default()).await;
-        println!("making {USERS} users, {TOKENS} tokens and {KEYS} keys");
-        let person = |number: usize| format!("user{:03}@example.com", number % USERS);
-        let api = |request: Request| request.header("User-Agent", "bench").bytes();
-        let mut requests: BTreeMap<Sent, Vec<Vec<u8>>> = BTreeMap::new();
-        let mut add = |sent, request| requests.entry(sent).or_default().push(request);
-        for number in 0..TOKENS {
-            let filling = "x".repeat(120);
-            let token = stack.clerk(&person(number)).name("Ada Lovelace").claim("role", "user").claim("fill", filling);
-            let good = stack.sign(&token.clone().expires_in(24 * 3600));
-            add(Sent::BadSignatures, api(Request::get("/api/a").bearer(&tamper(&good))));
-            add(Sent::Tokens, api(Request::get("/api/a").bearer(&good)));
-            if number < USERS {
-                add(Sent::Expired, api(Request::get("/api/a").bearer(&stack.sign(&token.shifted(-3600)))));
-            }
-        }
-        let mut users = Vec::new();
-        for number in 0..KEYS.div_ceil(100) {
-            users.push(stack.user(&format!("keys{number}@example.com")).await);
-        }
-        let mut keys = Vec::new();
-        for number in 0..KEYS {
-            let user = &users[number % users.len()];
-            let key = stack.api_key(user, &[]).await.plain.expose().to_owned();
-            add(Sent::Keys, api(Request::get("/api/a").api_key(&key)));
-            add(Sent::JunkKeys, api(Request::get("/api/a").api_key(&junk(&key))));
-            keys.push((key, user.id.as_str().to_owned()));
-        }
-        let key_set = json!({"keys": [stack.issuer.key().expect("a key").public_jwk()]}).to_string();
+        let (requests, keys) = people::make(&stack).await;
+        let issuer = stack.issuer.key().expect("a key");
         let parts = Parts {
             secret: stack.config.edge_secret.expose().to_owned(),
-            key_set,
+            key_set: json!({"keys": [issuer.public_jwk()]}).to_string(),
             issuer: ISSUER.to_owned(),
             wasm: wasm().canonicalize().expect("the filter").display().to_string(),
             keys,
+            key_headers: 0,
+            token_headers: 0,
+            floors: BTreeMap::new(),
         };
-        stack.write_policy(POLICY);
         let authz = authz::serve().await;
-        Self { stack, parts, authz, edges: BTreeMap::new(), requests }
+        let world = Self {
+            stack,
+            parts,
+            folder: tempfile::tempdir().expect("a folder"),
+            authz,
+            edges: BTreeMap::new(),
+            requests,
+        };
+        world.use_policy(POLICY, world.stack.envoy.addr).await;
+        world
     }
 
-    /// Starts the Envoy of a chain, and waits until it answers as it shall.
-    pub(crate) async fn start(&mut self, chain: Chain) {
+    /// Gives the control plane other rules, and waits until an Envoy has them: until it opens a path that only they have.
+    pub(crate) async fn use_policy(&self, policy: &str, addr: SocketAddr) {
+        static VERSION: AtomicUsize = AtomicUsize::new(0);
+        let path = format!("/rules/{}", VERSION.fetch_add(1, Ordering::Relaxed));
+        self.stack.write_policy(&format!("{policy}\n[[routes]]\npath = \"{path}\"\nauth = \"none\"\n"));
+        let open = || async {
+            let answer = http::send(addr, &Request::get(&path)).await.expect("an answer");
+            (!matches!(answer.status, 403 | 503)).then_some(())
+        };
+        until("Envoy has other rules", PATIENCE, open).await;
+    }
+
+    /// The public half of the issuer's key, in DER.
+    pub(crate) fn spki(&self) -> Vec<u8> {
+        let key = self.stack.issuer.key().expect("a key").private().to_public_key();
+        key.to_public_key_der().expect("DER").into_vec()
+    }
+
+    /// The Envoy of a chain.
+    pub(crate) fn edge(&self, chain: Chain) -> &Edge {
+        &self.edges[&chain]
+    }
+
+    /// Ends all Envoys: what is not needed any more must not run beside the others.
+    pub(crate) fn end_edges(&mut self) {
+        self.edges.clear();
+    }
+
+    /// Starts the Envoy of a chain, and waits until it answers a request as it shall.
+    pub(crate) async fn start(&mut self, chain: Chain, request: &[u8], status: u16) {
         if self.edges.contains_key(&chain) {
             return;
         }
@@ -146,20 +185,9 @@ impl World {
         pin(others());
         let mut envoy = started.unwrap_or_else(|fault| panic!("{fault}"));
         envoy.wait_ready(START).await.unwrap_or_else(|fault| panic!("{}: {fault}", chain.name()));
-        let edge = Edge { envoy, addr: local(port), _dir: dir };
-        let request = self.requests[if chain == Chain::ApiKey { &Sent::Keys } else { &Sent::Tokens }][0].clone();
-        let ready = || async {
-            let mut connection = Connection::open(edge.addr).await.ok()?;
-            connection.write(&request).await.ok()?;
-            (connection.answer().await.ok()?.status == 200).then_some(())
-        };
+        let edge = Edge { envoy, addr: local(port), admin: local(admin), dir };
+        let ready = || async { (edge.send(request).await.status == status).then_some(()) };
         until(chain.name(), PATIENCE, ready).await;
         self.edges.insert(chain, edge);
     }
-}
-
-/// A key that only looks like one: its checksum is another.
-fn junk(key: &str) -> String {
-    let (head, last) = key.split_at(key.len() - 1);
-    format!("{head}{}", if last == "A" { "B" } else { "A" })
 }
