@@ -8,10 +8,11 @@ use h2::{
 };
 use http::{HeaderMap, Method, Request, Response};
 use tokio::{net::TcpStream, task::JoinSet, time::timeout};
+use tollgate::dev::shipped;
 use tollgate_tests::{
     http::{self as http1, Connection},
     stack::{Options, Stack},
-    wait::PATIENCE,
+    wait::{PATIENCE, until},
 };
 
 use crate::talker::Talker;
@@ -147,6 +148,41 @@ async fn refused_calls_of_grpc_say_so_in_grpc() {
         ("/reports/talk", Some(&*scene.key), "7", "scope_required"),
         ("/api/talk;v=1", Some(&*scene.key), "3", "ambiguous_path"),
         ("/nowhere", Some(&*scene.key), "7", "route_denied"),
+/// Routes that count beside the shipped ones.
+const COUNTED: &str = r#"
+[limits.seldom]
+by   = "user"
+rate = "1/day"
+[[routes]]
+path   = "/seldom/talk"
+limits = ["seldom"]
+[[routes]]
+path = "/dear/talk"
+cost = 1000000
+[[routes]]
+path = "/metered/talk"
+cost = { body = "usage.total_tokens", reserve = 20 }
+"#;
+
+impl Scene {
+    /// With [`COUNTED`], in force at every worker, and the one call that may come seldom used up.
+    async fn counted() -> Self {
+        let scene = Self::start().await;
+        scene.stack.write_policy(&format!("{}{COUNTED}", shipped::POLICY));
+        let request = http1::Request::get("/seldom/talk").api_key(&scene.key);
+        let used_up = || async {
+            for _ in 0..20 {
+                if scene.stack.send(&request).await.status != 429 {
+                    return None;
+                }
+            }
+            Some(())
+        };
+        until("every worker has the rules", PATIENCE, used_up).await;
+        scene
+    }
+}
+
     ] {
         for kind in ["application/grpc", "application/grpc+proto"] {
             // The body goes on: a refusal does not wait for its end.
@@ -157,6 +193,8 @@ async fn refused_calls_of_grpc_say_so_in_grpc() {
             assert_eq!(kinds, ["application/grpc"], "{code}");
             assert_eq!(text(&head.headers, "grpc-status"), status, "{code}");
             let message = text(&head.headers, "grpc-message");
+        ("/seldom/talk", Some(&*scene.key), "8", "rate_limited"),
+        ("/dear/talk", Some(&*scene.key), "8", "tokens_exhausted"),
             assert!(message.starts_with(&format!("{code}: ")) && message.ends_with('.'), "{message}");
             assert_eq!(text(&head.headers, "www-authenticate").is_empty(), status != "16");
             assert!(piece(&mut body).await.is_none_or(|piece| piece.is_empty()), "{code}");
@@ -166,7 +204,7 @@ async fn refused_calls_of_grpc_say_so_in_grpc() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn bodies_stream_both_ways_in_http2_and_http1() {
-    let scene = Scene::start().await;
+    let scene = Scene::counted().await;
     let mut http2 = Http2::open(&scene).await;
     let (head, trailers) = talk(&mut http2, &scene, "application/octet-stream", 20).await;
     assert_eq!((text(head.headers(), "x-asked-in"), trailers), ("HTTP/1.1", None));
