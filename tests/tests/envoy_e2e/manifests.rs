@@ -284,6 +284,22 @@ async fn envoy_does_not_start_with_a_secret_that_could_change_its_configuration(
     }
 }
 
+/// Where nobody is trusted, no key set of Clerk's can be fetched.
+#[test]
+fn the_image_of_the_control_plane_knows_whom_to_trust() {
+    let all = instructions("docker-compose/Dockerfile");
+    let stage = |name: &str| {
+        let begins = all.iter().position(|(word, rest)| word == "FROM" && rest.ends_with(&format!(" AS {name}")));
+        all.iter().skip(begins.unwrap() + 1).take_while(|(word, _)| word != "FROM").collect::<Vec<_>>()
+    };
+    let says = |name: &str, word: &str, part: &str| {
+        stage(name).iter().any(|(instruction, rest)| instruction == word && rest.contains(part))
+    };
+    let file = "/etc/ssl/certs/ca-certificates.crt";
+    assert!(says("control-plane", "COPY", &format!("--from=build {file} {file}")));
+    assert!(says("build", "RUN", "install --yes --no-install-recommends ca-certificates"));
+}
+
 /// A list of texts of the manifest, with the port that is tried in the place of the one that is there.
 fn words(list: &Value, port: u16, own: u16) -> Vec<String> {
     let words = list.as_array().unwrap().iter().map(|word| word.as_str().unwrap().to_owned());
