@@ -172,7 +172,8 @@ async fn the_real_envoy_reads_the_cluster_of_envoy_gateway() {
     let names = vec!["localhost".to_owned()];
     certs::make(&CertsArgs { out: made.clone(), names, days: 1, force: false }).unwrap();
     let gateway = shipped("envoy-gateway/tollgate.yaml").await;
-    let patch = &kind(&gateway, "EnvoyProxy")["spec"]["bootstrap"]["jsonPatches"][0];
+    let patches = kind(&gateway, "EnvoyProxy")["spec"]["bootstrap"]["jsonPatches"].as_array().unwrap();
+    let [patch, tags] = &patches[..] else { panic!("{patches:?}") };
     assert_eq!((&patch["op"], &patch["path"]), (&json!("add"), &json!("/static_resources/clusters/-")));
     let mut config = local().await;
     let clusters = config["static_resources"]["clusters"].as_array_mut().unwrap();
@@ -180,6 +181,10 @@ async fn the_real_envoy_reads_the_cluster_of_envoy_gateway() {
     clusters.push(patch["value"].clone());
     let mut text = config.to_string();
     for (name, file) in [("tls.crt", "envoy-client.pem"), ("tls.key", "envoy-client-key.pem"), ("ca.crt", "ca.pem")] {
+    // The labels of our counters are cut out as they are in the local configuration.
+    assert_eq!((&tags["op"], &tags["path"]), (&json!("add"), &json!("/stats_config")));
+    assert_eq!(tags["value"], config["stats_config"]);
+    config["stats_config"] = tags["value"].clone();
         let from = format!("/etc/tollgate/certs/{name}");
         assert!(text.contains(&from), "no {from}");
         text = text.replace(&from, &made.join(file).display().to_string());
