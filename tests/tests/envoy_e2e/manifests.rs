@@ -136,6 +136,11 @@ async fn the_real_envoy_reads_what_istio_is_to_put_into_it() {
     let manager = "/static_resources/listeners/0/filter_chains/0/filters/0/typed_config";
     // Only what the patch says, on a manager that says nothing of it.
     let ours = config.pointer_mut(manager).unwrap();
+    // Istio has a CORS filter of its own, too, behind the plugins: it stays where it is.
+    let filters = ours["http_filters"].as_array_mut().unwrap();
+    let istios = filters.remove(0);
+    assert_eq!(istios["name"], "envoy.filters.http.cors");
+    filters.insert(filters.len() - 1, istios);
     let patches = kind(&istio, "EnvoyFilter")["spec"]["configPatches"].as_array().unwrap().clone();
     for patch in &patches {
         let (value, operation) = (&patch["patch"]["value"], patch["patch"]["operation"].as_str().unwrap());
@@ -154,14 +159,14 @@ async fn the_real_envoy_reads_what_istio_is_to_put_into_it() {
                 merge(ours, &value["typed_config"]);
             }
             ("HTTP_FILTER", "INSERT_FIRST") => {
-                let filters = ours["http_filters"].as_array_mut().unwrap();
-                filters.remove(0);
-                filters.insert(0, value.clone());
+                ours["http_filters"].as_array_mut().unwrap().insert(0, value.clone());
             }
             other => panic!("{other:?}"),
         }
     }
-    assert_eq!(ours["http_filters"][0]["name"], "envoy.filters.http.cors");
+    let names: Vec<_> = ours["http_filters"].as_array().unwrap().iter().map(|filter| &filter["name"]).collect();
+    let cors = "envoy.filters.http.cors";
+    assert_eq!(names, [cors, "tollgate", cors, "envoy.filters.http.router"]);
     assert_eq!(valid(temp.path(), "istio.json", &config.to_string()).await, Ok(()));
 }
 
@@ -176,15 +181,15 @@ async fn the_real_envoy_reads_the_cluster_of_envoy_gateway() {
     let [patch, tags] = &patches[..] else { panic!("{patches:?}") };
     assert_eq!((&patch["op"], &patch["path"]), (&json!("add"), &json!("/static_resources/clusters/-")));
     let mut config = local().await;
+    // The labels of our counters are cut out as they are in the local configuration.
+    assert_eq!((&tags["op"], &tags["path"]), (&json!("add"), &json!("/stats_config")));
+    assert_eq!(tags["value"], config["stats_config"]);
+    config["stats_config"] = tags["value"].clone();
     let clusters = config["static_resources"]["clusters"].as_array_mut().unwrap();
     clusters.retain(|cluster| cluster["name"] != patch["value"]["name"]);
     clusters.push(patch["value"].clone());
     let mut text = config.to_string();
     for (name, file) in [("tls.crt", "envoy-client.pem"), ("tls.key", "envoy-client-key.pem"), ("ca.crt", "ca.pem")] {
-    // The labels of our counters are cut out as they are in the local configuration.
-    assert_eq!((&tags["op"], &tags["path"]), (&json!("add"), &json!("/stats_config")));
-    assert_eq!(tags["value"], config["stats_config"]);
-    config["stats_config"] = tags["value"].clone();
         let from = format!("/etc/tollgate/certs/{name}");
         assert!(text.contains(&from), "no {from}");
         text = text.replace(&from, &made.join(file).display().to_string());
@@ -279,16 +284,6 @@ fn images_are_built_from_what_is_there_and_run_as_nobody() {
     }
 }
 
-#[tokio::test]
-async fn envoy_does_not_start_with_a_secret_that_could_change_its_configuration() {
-    let script = envoy::root().join("envoy/docker-compose/start-envoy");
-    for secret in ["", "two words", "a/b&c", "quote\"s", "line\nbreak"] {
-        let output = Command::new(&script).env("TOLLGATE_EDGE_SECRET", secret).output().await.unwrap();
-        let said = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert!(output.status.code() == Some(1) && said.contains("TOLLGATE_EDGE_SECRET"), "{secret:?}: {said}");
-    }
-}
-
 /// Where nobody is trusted, no key set of Clerk's can be fetched.
 #[test]
 fn the_image_of_the_control_plane_knows_whom_to_trust() {
@@ -303,6 +298,16 @@ fn the_image_of_the_control_plane_knows_whom_to_trust() {
     let file = "/etc/ssl/certs/ca-certificates.crt";
     assert!(says("control-plane", "COPY", &format!("--from=build {file} {file}")));
     assert!(says("build", "RUN", "install --yes --no-install-recommends ca-certificates"));
+}
+
+#[tokio::test]
+async fn envoy_does_not_start_with_a_secret_that_could_change_its_configuration() {
+    let script = envoy::root().join("envoy/docker-compose/start-envoy");
+    for secret in ["", "two words", "a/b&c", "quote\"s", "line\nbreak"] {
+        let output = Command::new(&script).env("TOLLGATE_EDGE_SECRET", secret).output().await.unwrap();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.code() == Some(1) && said.contains("TOLLGATE_EDGE_SECRET"), "{secret:?}: {said}");
+    }
 }
 
 /// A list of texts of the manifest, with the port that is tried in the place of the one that is there.
