@@ -233,6 +233,7 @@ fn identity(who: &str, asked: &ResolveRequest) -> Identity {
     };
     let identity = json!({
         "user_id": id_of(who), "role": role, "is_active": active, "subscription": subscription, "key": key,
+        "tokens_remaining": 100,
     });
     serde_json::from_value(identity).unwrap()
 }

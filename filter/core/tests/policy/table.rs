@@ -327,5 +327,21 @@ fn what_is_only_watched_passes_as_it_came() {
         GET /new/x               ada   role_required
         ",
     );
-    assert_eq!(number, 19);
+    // Nobody pays there, but who could not is told: of 100 tokens.
+    number += check(
+        r#"{"fallback":"deny","mode":"shadow","routes":[
+            {"path":"/cheap","mode":"shadow","cost":{"at_least":3,"reserve":100}},
+            {"path":"/dear","mode":"shadow","cost":{"at_least":3,"reserve":101}},
+            {"path":"/dear/admin","mode":"shadow","roles":["admin"],"cost":{"at_least":3,"reserve":101}}
+        ]}"#,
+        "
+        GET /cheap               ada   watched:pass
+        GET /dear                ada   watched:tokens_exhausted
+        GET /dear                key   watched:tokens_exhausted
+        GET /dear                -     watched:missing_credential
+        GET /dear/admin          ada   watched:role_required
+        GET /dear/admin          boss  watched:tokens_exhausted
+        ",
+    );
+    assert_eq!(number, 25);
 }
