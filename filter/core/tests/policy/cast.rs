@@ -59,9 +59,9 @@ impl World for Host {
 }
 
 /// Somebody: name, kind of credential, role, subscription, scopes of the key, whether active.
-type Person = (&'static str, &'static str, &'static str, &'static str, &'static [&'static str], bool);
+pub(crate) type Person = (&'static str, &'static str, &'static str, &'static str, &'static [&'static str], bool);
 
-const PEOPLE: [Person; 9] = [
+pub(crate) const PEOPLE: [Person; 9] = [
     ("ada", "clerk", "user", "free", &[], true),
     ("pia", "clerk", "user", "pro", &[], true),
     ("boss", "clerk", "admin", "free", &[], true),
