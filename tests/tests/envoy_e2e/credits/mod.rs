@@ -32,6 +32,9 @@ cost = { header = "x-tokens-used", at_least = 0, reserve = 20 }
 path = "/cost/json/**"
 cost = { body = "usage.total_tokens", reserve = 20 }
 [[routes]]
+path = "/cost/trailer/**"
+cost = { header = "x-tokens-used", at_least = 0, reserve = 20 }
+[[routes]]
 path = "/cost/events/**"
 cost = { body = "usage.total_tokens", reserve = 20 }
 [[routes]]
@@ -124,7 +127,7 @@ async fn every_way_to_count_is_charged_to_the_token() {
     let (user, key) = fleet.somebody("ada", 10_000 - 1).await;
     let mut wanted = 0;
     for tokens in [0_u64, 1, 7, 20] {
-        for way in ["header", "json", "events", "fixed"] {
+        for way in ["header", "trailer", "json", "events", "fixed"] {
             let request =
                 Request::get(&format!("/cost/{way}/{tokens}")).api_key(&key).header("accept-encoding", "gzip");
             let answer = fleet.send(0, &request).await;
@@ -133,10 +136,11 @@ async fn every_way_to_count_is_charged_to_the_token() {
             if way == "events" {
                 let text = String::from_utf8_lossy(&answer.body).into_owned();
                 assert!(text.ends_with("data: [DONE]\n\n"), "the stream comes whole: {text}");
+            assert!(!String::from_utf8_lossy(&answer.body).contains("x-tokens-used"), "{way}");
             }
             wanted += match way {
                 "fixed" => 3,
-                "header" => tokens,
+                "header" | "trailer" => tokens,
                 _ => tokens.max(1),
             };
         }
@@ -146,7 +150,7 @@ async fn every_way_to_count_is_charged_to_the_token() {
     assert_eq!((used, account.remaining), (wanted, 9_999 - account.used));
     let usage = credits::daily_usage(fleet.stack.app(), &user.id, "1970-01-01", "2999-12-31").await.expect("usage");
     let (requests, tokens) = usage.iter().fold((0, 0), |sum, day| (sum.0 + day.requests, sum.1 + day.tokens));
-    assert_eq!((requests, tokens), (16, account.used), "{usage:?}");
+    assert_eq!((requests, tokens), (20, account.used), "{usage:?}");
     let keys = keys::list(fleet.stack.app(), &user.id).await.expect("keys");
     assert!(keys[0].last_used_at.is_some(), "{keys:?}");
     assert_eq!(fleet.envoys[0].0.runtime_failures().await, Vec::<String>::new());
