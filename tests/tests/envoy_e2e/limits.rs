@@ -26,6 +26,8 @@ use tollgate_tests::{
     wait::{PATIENCE, until},
 };
 
+use crate::codes::{check, told};
+
 const WORKERS: u16 = 4;
 const LIMITS: &str = r#"
 [limits.calls]
@@ -342,10 +344,11 @@ async fn clients_are_told_how_it_stands_and_when_to_come_back() {
         (answer.status == 429).then_some(answer)
     };
     let (answer, _) = until("a refusal", PATIENCE, refused).await;
-    assert_eq!(answer.json()["code"], Code::RateLimited.as_str());
+    let id = check(&stack.envoy, "too often", &answer, Code::RateLimited).await;
+    let told = told(&stack, &id, Code::RateLimited).await;
+    assert_eq!(told.user_id.as_deref(), Some(user.id.as_str()), "{told:?}");
+    assert!(stack.envoy.prometheus().await.contains("tollgate_denied_total{code=\"rate_limited\"} "));
     assert_eq!((answer.header("retry-after"), answer.header("x-ratelimit-remaining")), (Some("1"), Some("0")));
-    let entry = stack.envoy.access_entry(answer.header("x-request-id").expect("an id")).await;
-    assert_eq!(entry["details"], "rate_limited", "{entry}");
     let again = || async { (stack.send(&request).await.status == 200).then_some(()) };
     until("the next one", PATIENCE, again).await;
     let open = stack.send(&Request::get("/public/a")).await;

@@ -13,6 +13,7 @@ use tollgate::{
     domain::{User, UserId, ledger::Account},
     service::{credits, keys},
 };
+use tollgate_protocol::Code;
 use tollgate_tests::{
     control_plane::Kind,
     envoy::{Envoy, Surroundings},
@@ -20,6 +21,8 @@ use tollgate_tests::{
     stack::{Options, Stack},
     wait::{PATIENCE, until},
 };
+
+use crate::codes::{check, told};
 
 const SECOND: Duration = Duration::from_secs(1);
 /// How long a lease of a killed Envoy lasts here, in seconds.
@@ -29,11 +32,11 @@ const ROUTES: &str = r#"
 path = "/cost/header/**"
 cost = { header = "x-tokens-used", at_least = 0, reserve = 20 }
 [[routes]]
-path = "/cost/json/**"
-cost = { body = "usage.total_tokens", reserve = 20 }
-[[routes]]
 path = "/cost/trailer/**"
 cost = { header = "x-tokens-used", at_least = 0, reserve = 20 }
+[[routes]]
+path = "/cost/json/**"
+cost = { body = "usage.total_tokens", reserve = 20 }
 [[routes]]
 path = "/cost/events/**"
 cost = { body = "usage.total_tokens", reserve = 20 }
@@ -133,10 +136,10 @@ async fn every_way_to_count_is_charged_to_the_token() {
             let answer = fleet.send(0, &request).await;
             assert_eq!(answer.status, 200, "{way}: {}", answer.text());
             assert_eq!(answer.header("x-tokens-used"), None, "it is between backend and filter");
+            assert!(!String::from_utf8_lossy(&answer.body).contains("x-tokens-used"), "{way}");
             if way == "events" {
                 let text = String::from_utf8_lossy(&answer.body).into_owned();
                 assert!(text.ends_with("data: [DONE]\n\n"), "the stream comes whole: {text}");
-            assert!(!String::from_utf8_lossy(&answer.body).contains("x-tokens-used"), "{way}");
             }
             wanted += match way {
                 "fixed" => 3,
@@ -167,7 +170,12 @@ async fn whoever_has_nothing_left_is_refused_before_the_backend_until_there_is_s
     }
     assert_eq!(statuses, [200, 200, 402, 402]);
     let answer = fleet.send(0, &request).await;
-    assert_eq!(answer.json()["code"], "tokens_exhausted");
+    let id = check(&fleet.envoys[0].0, "nothing left", &answer, Code::TokensExhausted).await;
+    let refused = told(&fleet.stack, &id, Code::TokensExhausted).await;
+    assert_eq!(refused.user_id.as_deref(), Some(user.id.as_str()), "{refused:?}");
+    let counted = fleet.envoys[0].0.prometheus().await;
+    let line = "tollgate_denied_total{code=\"tokens_exhausted\"} 3";
+    assert!(counted.lines().any(|known| known == line), "{line}");
     assert_eq!(fleet.backend.counts()[user.id.as_str()], 6, "the backend saw two requests");
     credits::grant(fleet.stack.app(), &user.id, 2, "gift", None).await.expect("given");
     let passes = || async { (fleet.send(0, &request).await.status == 200).then_some(()) };
