@@ -193,7 +193,7 @@ async fn every_code_is_answered_logged_and_counted() {
     let ran = tool(&stack.config).args(["explain", "--request-id", id]).output().await.expect("tollgate runs");
     let said = String::from_utf8_lossy(&ran.stdout);
     assert!(ran.status.success(), "{said}{}", String::from_utf8_lossy(&ran.stderr));
-    for part in [id.as_str(), code.as_str(), "/admin/**", "role admin", "api_key", "usr_"] {
+    for part in [id.as_str(), code.as_str(), "/admin/**", "role admin", "api_key", "usr_", "role user, active"] {
         assert!(said.contains(part), "{part} in {said}");
     }
     let ran = tool(&stack.config).args(["explain", "--request-id", "nothing"]).output().await.expect("tollgate runs");
