@@ -3,7 +3,10 @@
 
 use std::{fs, path::PathBuf};
 
+use proptest::prelude::*;
 use serde_json::Value;
+use tollgate::service::policy;
+use tollgate_core::policy::CompiledPolicy;
 use tollgate_protocol::{
     Code, Revocation, Revoked,
     credits::{LeaseAnswer, LeaseOutcome, LeaseRequest, TakeOutcome, UsageAnswer, UsageReport},
@@ -104,4 +107,60 @@ fn the_reserved_headers_are_as_written_down() {
 fn secrets_on_the_wire_do_not_print() {
     let full: SyncAnswer = serde_json::from_str(&golden("sync-full.json").replace("\"AAAA\"", "\"c2VjcmV0\"")).unwrap();
     assert!(!format!("{full:?}").contains("c2VjcmV0"));
+}
+
+/// Rules as somebody might write them, good ones and bad ones, near what is just allowed.
+fn rules() -> impl Strategy<Value = String> {
+    let word = |words: &[&'static str]| prop::sample::select(words.to_vec());
+    let unit = word(&["s", "min", "hour", "day"]);
+    let number = || prop_oneof![1..10_u32, 364..370_u32, 2_500..2_600_u32, any::<u32>()];
+    let rate = (number(), unit, prop::option::of(number())).prop_map(|(requests, unit, burst)| match burst {
+        Some(burst) => format!("{requests}/{unit} burst {burst}"),
+        None => format!("{requests}/{unit}"),
+    });
+    let by = word(&["user", "key", "address", "endpoint"]);
+    let limits = prop::collection::vec((by, rate), 0..3);
+    let path =
+        word(&["/", "/a", "/a/**", "/{x}", "/{user_id}/b", "/a/{user_id}/**", "/**", "a", "/a//b", "/%61", "/a b"]);
+    let more = word(&[
+        "",
+        "auth = \"none\"",
+        "auth = \"optional\"",
+        "methods = [\"GET\", \"POST\"]",
+        "methods = [\"GET\"]",
+        "host = \"*.h.test\"",
+        "host = \"h.test\"",
+        "owner = \"user_id\"",
+        "accept = [\"cookie\"]",
+        "roles = [\"admin\"]",
+        "scopes = [\"a:b\"]",
+        "cost = 18446744073709551615",
+        "cost = { body = \"a.b\", reserve = 4 }",
+        "cost = { header = \"x-used\", at_least = 0 }",
+        "limits = [\"l0\"]",
+        "limits = [\"l0\", \"l1\"]",
+    ]);
+    let routes = prop::collection::vec((path, more.clone(), more), 0..4);
+    (limits, routes).prop_map(|(limits, routes)| {
+        let limit =
+            |(at, (by, rate)): (usize, &(&str, String))| format!("[limits.l{at}]\nby = \"{by}\"\nrate = \"{rate}\"\n");
+        let route = |(path, one, two): &(&str, &str, &str)| {
+            let two = if one.split(' ').next() == two.split(' ').next() { "" } else { *two };
+            format!("[[routes]]\npath = \"{path}\"\n{one}\n{two}\n")
+        };
+        limits.iter().enumerate().map(limit).chain(routes.iter().map(route)).collect()
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 3_000, ..ProptestConfig::default() })]
+
+    /// Rules that the control plane sends and the filter refuses would leave new Envoys without any.
+    #[test]
+    fn rules_that_one_end_takes_the_other_takes(text in rules()) {
+        if let Ok(read) = policy::parse(&text) {
+            let compiled = CompiledPolicy::compile(&read);
+            prop_assert!(compiled.is_ok(), "{:?}: {}", compiled.err(), text);
+        }
+    }
 }

@@ -307,6 +307,9 @@ fn no_shipped_envoy_configuration_can_fail_open() {
         "path_with_escaped_slashes_action:",
         "headers_with_underscores_action: REJECT_REQUEST",
         "stream_idle_timeout:",
+        "%FILTER_STATE(wasm.tollgate.user_id:PLAIN)%",
+        "%FILTER_STATE(wasm.tollgate.code:PLAIN)%",
+        "http_protocol_options: {enable_trailers: true}",
     ] {
         for (path, text) in &whole {
             assert!(text.contains(wanted), "{path} lacks '{wanted}'");

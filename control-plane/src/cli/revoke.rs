@@ -32,9 +32,9 @@ pub(super) struct Args {
     /// Only tokens of this issuer (claim iss)
     #[arg(long, value_name = "ISSUER")]
     issuer: Option<String>,
-    /// How long it holds: at least as long as any such token is good. 90s, 15m, 12h, 30d
-    #[arg(long = "for", value_name = "TIME", default_value = "30d", value_parser = seconds)]
-    length: i64,
+    /// How long it holds: at least as long as any such token is good. 90s, 15m, 12h, 30d; 366d if not said, the longest
+    #[arg(long = "for", value_name = "TIME", value_parser = seconds)]
+    length: Option<i64>,
     /// Do not ask
     #[arg(long)]
     yes: bool,
@@ -52,7 +52,7 @@ pub(super) async fn run(scene: &Scene, args: Args) -> Result<(), CliFault> {
         Kind::Key => (Revoked::Key, "every token signed by the key"),
     };
     ask::confirm(&format!("Refuse {meant} {} everywhere?", args.id), args.yes)?;
-    let until = Some(app.clock.now().plus_seconds(args.length));
+    let until = args.length.map(|length| app.clock.now().plus_seconds(length));
     let order = Order { what, id: args.id, issuer: args.issuer, until };
     let revoked = revocations::revoke(&app, order).await?;
     let until = i64::try_from(revoked.until).map(Timestamp::from_seconds).map(Timestamp::to_text).unwrap_or_default();

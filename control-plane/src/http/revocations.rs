@@ -54,8 +54,10 @@ impl FromMembers for Order {
         let issuer = members.clearable_text("issuer").flatten();
         members.meaning("Whose tokens are meant, by their claim iss; absent: those of every issuer.", Some(1..=MAX_ID));
         let until = members.moment("until");
-        members
-            .meaning("Until when it holds; after it no token may be good that it concerns. 30 days if not said.", None);
+        members.meaning(
+            "Until when it holds; after it no token may be good that it concerns. 366 days if not said.",
+            None,
+        );
         Self { what, id, issuer, until }
     }
 }

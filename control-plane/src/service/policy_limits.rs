@@ -13,6 +13,7 @@ use crate::domain::{Rate, Subscription};
 
 /// Longest time in which a burst may come back, in seconds.
 const MAX_SPAN_SECONDS: u64 = 366 * 24 * 3_600;
+const NANOS_PER_SECOND: u64 = 1_000_000_000;
 /// Longest name of a limit.
 const MAX_NAME: usize = 64;
 
@@ -73,8 +74,10 @@ impl Reader {
             return None;
         };
         let burst = u64::from(rate.burst.unwrap_or(rate.requests));
-        let span = u64::from(rate.seconds).saturating_mul(burst).div_ceil(u64::from(rate.requests).max(1));
-        if span > MAX_SPAN_SECONDS {
+        // As the filter counts: whole nanoseconds for each request, rounded up.
+        let period = u64::from(rate.seconds).saturating_mul(NANOS_PER_SECOND);
+        let span = period.div_ceil(u64::from(rate.requests).max(1)).saturating_mul(burst);
+        if span > MAX_SPAN_SECONDS.saturating_mul(NANOS_PER_SECOND) {
             self.fault(place, "has a burst that takes longer than a year to come back");
         }
         Some(rate.wire())
@@ -183,6 +186,8 @@ mod tests {
             ("[limits.a]\nby = \"user\"\nrate = \"1/m\"", "limits.a.rate: must be a rate"),
             ("[limits.a]\nby = \"user\"\nrate = 60", "limits.a.rate: must be a rate"),
             ("[limits.a]\nby = \"user\"\nrate = \"1/day burst 367\"", "longer than a year"),
+            // Just a year, if a day were parted in seven without a rest.
+            ("[limits.a]\nby = \"user\"\nrate = \"7/day burst 2562\"", "longer than a year"),
             ("[limits.a]\nby = \"user\"\nrate = \"1/s\"\ntiers = {}", "limits.a.tiers: is empty"),
             ("[limits.a]\nby = \"user\"\nrate = \"1/s\"\ntiers = { gold = \"1/s\" }", "limits.a.tiers.gold: must be"),
             ("[limits.a]\nby = \"address\"\nrate = \"1/s\"\ntiers = { pro = \"1/s\" }", "only users have a tier"),

@@ -176,7 +176,7 @@ fn new_user(app: &App, claims: &ClerkClaims) -> Result<User, ServiceError> {
     Ok(user)
 }
 
-pub(super) fn identity(user: User, key: Option<ApiKey>) -> Identity {
+pub(crate) fn identity(user: User, key: Option<ApiKey>) -> Identity {
     let tokens_not_before = user.tokens_not_before();
     Identity {
         tokens_not_before,

@@ -7,10 +7,9 @@ use crate::{app::App, domain::Timestamp};
 
 /// Longest name, in bytes: a claim that is longer is in no token that an edge takes.
 pub const MAX_ID: usize = 255;
-/// How long a revocation holds where nobody says: no token of Clerk's or of the older sign-in lives longer.
-const DEFAULT_SECONDS: i64 = 30 * 24 * 3600;
-/// How long one holds at most: edges have so many places for them, and a place is taken until then.
-const MAX_SECONDS: i64 = 366 * 24 * 3600;
+/// How long a revocation holds at most, and where nobody says: edges have so many places for them, and a place is taken
+/// until then. How long tokens live their issuers say, not we; to forget one too early would let a token in again.
+pub const MAX_SECONDS: i64 = 366 * 24 * 3600;
 
 /// Something to be revoked.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,7 +20,7 @@ pub struct Order {
     pub id: String,
     /// Exact claim `iss` of the tokens; absent: whoever has issued them.
     pub issuer: Option<String>,
-    /// Until when it holds: no token that it concerns may be good after that. Absent: 30 days.
+    /// Until when it holds: no token that it concerns may be good after that. Absent: 366 days, which is the longest.
     pub until: Option<Timestamp>,
 }
 
@@ -34,7 +33,7 @@ pub const KINDS: &[Revoked] = &[Revoked::Token, Revoked::Session, Revoked::Key];
 /// [`ServiceError::Invalid`], or the store fails.
 pub async fn revoke(app: &App, order: Order) -> Result<Revocation, ServiceError> {
     let now = app.clock.now();
-    let until = order.until.unwrap_or_else(|| now.plus_seconds(DEFAULT_SECONDS));
+    let until = order.until.unwrap_or_else(|| now.plus_seconds(MAX_SECONDS));
     let is_name = |text: &str| (1..=MAX_ID).contains(&text.len()) && !text.chars().any(char::is_control);
     let mut faults = Vec::new();
     if !KINDS.contains(&order.what) {

@@ -24,6 +24,24 @@ scopes = ["reports:read"]
 [[routes]]
 path = "/public/**"
 auth = "none"
+[limits.calls]
+by = "user"
+rate = "60/min"
+[[routes]]
+path = "/watched/**"
+mode = "shadow"
+roles = ["admin"]
+[[routes]]
+path = "/watched/dear"
+mode = "shadow"
+cost = 1000000
+[[routes]]
+path = "/paid/dear"
+cost = 1000000
+[[routes]]
+path = "/paid/cheap"
+cost = 3
+limits = ["calls"]
 "#;
 
 #[expect(clippy::disallowed_methods, reason = "tokens are made for the clock of the machine")]
@@ -44,7 +62,7 @@ async fn rules_are_checked_with_their_places() {
     let shop = Shop::sqlite().await;
     let good = shop.file("good.toml", RULES);
     assert!(
-        shop.run(&["policy", "check", &good]).await.ended(0).out.contains("4 routes, default = \"deny\", no faults")
+        shop.run(&["policy", "check", &good]).await.ended(0).out.contains("8 routes, default = \"deny\", no faults")
     );
     for (method, path, decides, wider) in [
         ("GET", "/api/reports?x=1", "routes[2] GET /api/reports", 1),
@@ -107,7 +125,8 @@ async fn a_policy_is_got_and_put() {
     assert!(shop.run(&["policy", "put", &whole]).await.ended(4).err.contains("name a policy file"));
 }
 
-/// Path, carrier, credential, the code of the refusal, what must be said.
+/// Path, carrier, credential, the code of the refusal (on a route that is only watched: it passes all the same), what must be
+/// said.
 type Case<'c> = (&'c str, &'c str, Option<String>, Option<&'c str>, Vec<&'c str>);
 
 pub(crate) async fn each_step_of_a_decision_is_told(shop: Shop) {
@@ -127,6 +146,7 @@ pub(crate) async fn each_step_of_a_decision_is_told(shop: Shop) {
     let unknown_key = format!("{}{}", &key[..48], if key.ends_with('a') { 'b' } else { 'a' });
     let tokens = [
         ("good", token(&good, SECRET)),
+        ("named", token(&with("jti", json!("jti_1")), SECRET)),
         ("old", token(&json!({"sub": ada, "iat": at - 900, "exp": at - 60}), SECRET)),
         ("forged", token(&good, "another-secret-another-secret-12")),
         ("foreign", token(&with("iss", json!("https://elsewhere.test")), SECRET)),
@@ -178,6 +198,29 @@ pub(crate) async fn each_step_of_a_decision_is_told(shop: Shop) {
         ),
         ("/api/reports", "--bearer", Some(key.to_owned()), None, vec!["an API key"]),
         ("/api/reports", "--api-key", Some(unknown_key), Some("api_key_malformed"), vec!["without a right checksum"]),
+        ("/watched/x", "--bearer", Some(token("good")), Some("role_required"), vec!["routes[4]", "role user"]),
+        ("/watched/x", "--bearer", None, Some("missing_credential"), vec!["routes[4]"]),
+        (
+            "/watched/dear",
+            "--bearer",
+            Some(token("good")),
+            Some("tokens_exhausted"),
+            vec!["10000 left, and 0 that Envoys hold; this route sets aside 1000000"],
+        ),
+        (
+            "/paid/dear",
+            "--bearer",
+            Some(token("good")),
+            Some("tokens_exhausted"),
+            vec!["10000 left, and 0 that Envoys hold; this route sets aside 1000000"],
+        ),
+        (
+            "/paid/cheap",
+            "--bearer",
+            Some(token("good")),
+            None,
+            vec!["this route sets aside 3", "calls: how often somebody has come only an Envoy knows"],
+        ),
         ("/api/x", "--bearer", Some("junk".to_owned()), Some("token_malformed"), vec!["no JSON Web Token"]),
     ];
     for (path, carrier, credential, code, said) in &cases {
@@ -187,7 +230,10 @@ pub(crate) async fn each_step_of_a_decision_is_told(shop: Shop) {
             None => shop.run(&["explain", "--path", path, "--json"]).await.ended(0),
         };
         let told = ran.json();
-        assert_eq!((&told["code"], told["allowed"].as_bool()), (&json!(code), Some(code.is_none())), "{path}: {told}");
+        let watched = path.starts_with("/watched/");
+        let passes = Some(watched || code.is_none());
+        assert_eq!((&told["code"], told["allowed"].as_bool()), (&json!(code), passes), "{path}: {told}");
+        assert_eq!(told["watched"], watched, "{path}: {told}");
         for said in said {
             assert!(ran.out.contains(&said.replace('"', "\\\"")), "{path}: {said} in {told:#}");
         }
@@ -199,7 +245,12 @@ pub(crate) async fn each_step_of_a_decision_is_told(shop: Shop) {
             );
         }
     }
+    let out = shop.given(&token("good"), &["explain", "--path", "/watched/x", "--bearer", "-"]).await.ended(0).out;
+    assert!(out.contains("passes, only watched; else refused: 403 role_required"), "{out}");
     // What has changed is told, too: revoked, signed out, not active.
+    shop.run(&["revoke", "token", "jti_1", "--yes"]).await.ended(0);
+    let out = shop.given(&token("named"), &["explain", "--path", "/api/x", "--bearer", "-"]).await.ended(0).out;
+    assert!(out.contains("token jti_1, until") && out.contains("refused: 401 token_revoked"), "{out}");
     shop.run(&["keys", "revoke", key_id]).await.ended(0);
     let revoked = shop.given(key, &["explain", "--path", "/api/reports", "--api-key", "-"]).await.ended(0).out;
     assert!(revoked.contains("revoked") && revoked.contains("refused: 401 api_key_revoked"), "{revoked}");

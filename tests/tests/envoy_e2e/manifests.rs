@@ -136,6 +136,11 @@ async fn the_real_envoy_reads_what_istio_is_to_put_into_it() {
     let manager = "/static_resources/listeners/0/filter_chains/0/filters/0/typed_config";
     // Only what the patch says, on a manager that says nothing of it.
     let ours = config.pointer_mut(manager).unwrap();
+    // Istio has a CORS filter of its own, too, behind the plugins: it stays where it is.
+    let filters = ours["http_filters"].as_array_mut().unwrap();
+    let istios = filters.remove(0);
+    assert_eq!(istios["name"], "envoy.filters.http.cors");
+    filters.insert(filters.len() - 1, istios);
     let patches = kind(&istio, "EnvoyFilter")["spec"]["configPatches"].as_array().unwrap().clone();
     for patch in &patches {
         let (value, operation) = (&patch["patch"]["value"], patch["patch"]["operation"].as_str().unwrap());
@@ -154,14 +159,14 @@ async fn the_real_envoy_reads_what_istio_is_to_put_into_it() {
                 merge(ours, &value["typed_config"]);
             }
             ("HTTP_FILTER", "INSERT_FIRST") => {
-                let filters = ours["http_filters"].as_array_mut().unwrap();
-                filters.remove(0);
-                filters.insert(0, value.clone());
+                ours["http_filters"].as_array_mut().unwrap().insert(0, value.clone());
             }
             other => panic!("{other:?}"),
         }
     }
-    assert_eq!(ours["http_filters"][0]["name"], "envoy.filters.http.cors");
+    let names: Vec<_> = ours["http_filters"].as_array().unwrap().iter().map(|filter| &filter["name"]).collect();
+    let cors = "envoy.filters.http.cors";
+    assert_eq!(names, [cors, "tollgate", cors, "envoy.filters.http.router"]);
     assert_eq!(valid(temp.path(), "istio.json", &config.to_string()).await, Ok(()));
 }
 
@@ -172,9 +177,14 @@ async fn the_real_envoy_reads_the_cluster_of_envoy_gateway() {
     let names = vec!["localhost".to_owned()];
     certs::make(&CertsArgs { out: made.clone(), names, days: 1, force: false }).unwrap();
     let gateway = shipped("envoy-gateway/tollgate.yaml").await;
-    let patch = &kind(&gateway, "EnvoyProxy")["spec"]["bootstrap"]["jsonPatches"][0];
+    let patches = kind(&gateway, "EnvoyProxy")["spec"]["bootstrap"]["jsonPatches"].as_array().unwrap();
+    let [patch, tags] = &patches[..] else { panic!("{patches:?}") };
     assert_eq!((&patch["op"], &patch["path"]), (&json!("add"), &json!("/static_resources/clusters/-")));
     let mut config = local().await;
+    // The labels of our counters are cut out as they are in the local configuration.
+    assert_eq!((&tags["op"], &tags["path"]), (&json!("add"), &json!("/stats_config")));
+    assert_eq!(tags["value"], config["stats_config"]);
+    config["stats_config"] = tags["value"].clone();
     let clusters = config["static_resources"]["clusters"].as_array_mut().unwrap();
     clusters.retain(|cluster| cluster["name"] != patch["value"]["name"]);
     clusters.push(patch["value"].clone());
@@ -272,6 +282,22 @@ fn images_are_built_from_what_is_there_and_run_as_nobody() {
         }
         assert_eq!(users, finished, "{name}");
     }
+}
+
+/// Where nobody is trusted, no key set of Clerk's can be fetched.
+#[test]
+fn the_image_of_the_control_plane_knows_whom_to_trust() {
+    let all = instructions("docker-compose/Dockerfile");
+    let stage = |name: &str| {
+        let begins = all.iter().position(|(word, rest)| word == "FROM" && rest.ends_with(&format!(" AS {name}")));
+        all.iter().skip(begins.unwrap() + 1).take_while(|(word, _)| word != "FROM").collect::<Vec<_>>()
+    };
+    let says = |name: &str, word: &str, part: &str| {
+        stage(name).iter().any(|(instruction, rest)| instruction == word && rest.contains(part))
+    };
+    let file = "/etc/ssl/certs/ca-certificates.crt";
+    assert!(says("control-plane", "COPY", &format!("--from=build {file} {file}")));
+    assert!(says("build", "RUN", "install --yes --no-install-recommends ca-certificates"));
 }
 
 #[tokio::test]

@@ -8,10 +8,11 @@ use h2::{
 };
 use http::{HeaderMap, Method, Request, Response};
 use tokio::{net::TcpStream, task::JoinSet, time::timeout};
+use tollgate::dev::shipped;
 use tollgate_tests::{
     http::{self as http1, Connection},
     stack::{Options, Stack},
-    wait::PATIENCE,
+    wait::{PATIENCE, until},
 };
 
 use crate::talker::Talker;
@@ -111,7 +112,17 @@ fn text<'a>(headers: &'a HeaderMap, name: &str) -> &'a str {
 
 /// Sends pieces one by one, each only when the one before it has come back; returns the answer and its trailers.
 async fn talk(http2: &mut Http2, scene: &Scene, kind: &str, pieces: usize) -> (Response<()>, Option<HeaderMap>) {
-    let (answer, mut body) = http2.begin("/api/talk", kind, Some(&scene.key));
+    talk_at(http2, scene, "/api/talk", kind, pieces).await
+}
+
+async fn talk_at(
+    http2: &mut Http2,
+    scene: &Scene,
+    path: &str,
+    kind: &str,
+    pieces: usize,
+) -> (Response<()>, Option<HeaderMap>) {
+    let (answer, mut body) = http2.begin(path, kind, Some(&scene.key));
     body.send_data("piece 0".into(), pieces == 1).unwrap();
     let (head, mut back) = soon(answer).await.unwrap().into_parts();
     assert_eq!((head.status.as_u16(), text(&head.headers, "x-asked-by")), (200, &*scene.user));
@@ -137,9 +148,44 @@ async fn calls_of_grpc_pass_with_their_trailers() {
     }
 }
 
+/// Routes that count beside the shipped ones.
+const COUNTED: &str = r#"
+[limits.seldom]
+by   = "user"
+rate = "1/day"
+[[routes]]
+path   = "/seldom/talk"
+limits = ["seldom"]
+[[routes]]
+path = "/dear/talk"
+cost = 1000000
+[[routes]]
+path = "/metered/talk"
+cost = { body = "usage.total_tokens", reserve = 20 }
+"#;
+
+impl Scene {
+    /// With [`COUNTED`], in force at every worker, and the one call that may come seldom used up.
+    async fn counted() -> Self {
+        let scene = Self::start().await;
+        scene.stack.write_policy(&format!("{}{COUNTED}", shipped::POLICY));
+        let request = http1::Request::get("/seldom/talk").api_key(&scene.key);
+        let used_up = || async {
+            for _ in 0..20 {
+                if scene.stack.send(&request).await.status != 429 {
+                    return None;
+                }
+            }
+            Some(())
+        };
+        until("every worker has the rules", PATIENCE, used_up).await;
+        scene
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn refused_calls_of_grpc_say_so_in_grpc() {
-    let scene = Scene::start().await;
+    let scene = Scene::counted().await;
     let mut http2 = Http2::open(&scene).await;
     for (path, key, status, code) in [
         ("/api/talk", None, "16", "missing_credential"),
@@ -147,6 +193,8 @@ async fn refused_calls_of_grpc_say_so_in_grpc() {
         ("/reports/talk", Some(&*scene.key), "7", "scope_required"),
         ("/api/talk;v=1", Some(&*scene.key), "3", "ambiguous_path"),
         ("/nowhere", Some(&*scene.key), "7", "route_denied"),
+        ("/seldom/talk", Some(&*scene.key), "8", "rate_limited"),
+        ("/dear/talk", Some(&*scene.key), "8", "tokens_exhausted"),
     ] {
         for kind in ["application/grpc", "application/grpc+proto"] {
             // The body goes on: a refusal does not wait for its end.
@@ -186,6 +234,24 @@ async fn bodies_stream_both_ways_in_http2_and_http1() {
     assert_eq!(connection.up_to(b";\r\n").await.unwrap(), b"6\r\nfirst;\r\n");
     connection.write(b"5\r\nlast;\r\n0\r\n\r\n").await.unwrap();
     assert_eq!(connection.up_to(b"0\r\n\r\n").await.unwrap(), b"5\r\nlast;\r\n0\r\n\r\n");
+}
+
+/// The next piece is only sent once the last one has come back: a meter that kept one would end this in a timeout.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_body_that_is_metered_is_held_back_nowhere() {
+    let scene = Scene::counted().await;
+    let mut http2 = Http2::open(&scene).await;
+    for kind in ["text/event-stream", "application/json"] {
+        let (head, _) = talk_at(&mut http2, &scene, "/metered/talk", kind, 20).await;
+        assert_eq!(text(head.headers(), "content-type"), kind);
+    }
+    // It was metered: what says nothing of its cost costs the least there is.
+    let user = tollgate::domain::UserId::new(&scene.user);
+    let settled = || async {
+        let balance = tollgate::service::credits::balance(scene.stack.app(), &user).await.ok()?;
+        (balance.account.used == 2).then_some(())
+    };
+    until("both are charged", PATIENCE, settled).await;
 }
 
 /// A body larger than everything on its way may hold, both ways at once.

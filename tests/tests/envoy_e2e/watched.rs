@@ -21,7 +21,7 @@ use tollgate_tests::{
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// Requests as they might have been recorded, each with the route that decides about it and how often it comes.
+/// Traffic, written by hand and not recorded: something for each kind of refusal. Each with the route that decides about it and how often it comes.
 async fn traffic(stack: &Stack) -> Vec<(&'static str, Request, u64)> {
     let user = stack.user("ada@example.com").await;
     let key = stack.api_key(&user, &[]).await.plain.expose().to_owned();
@@ -62,6 +62,24 @@ async fn report(stack: &Stack) -> Counts {
     let (found, next) = refusals::watched(stack.app(), None, 200).await.expect("the report");
     assert_eq!(next, None);
     found.into_iter().map(|watched| ((watched.route, watched.code), watched.count)).collect()
+}
+
+/// The same as administrators read it.
+async fn told(stack: &Stack) -> Counts {
+    let boss = stack.user("boss@example.com").await;
+    let admin = UserPatch { role: Some(Role::Admin), ..UserPatch::default() };
+    users::update(stack.app(), &boss.id, &admin, None).await.expect("an administrator");
+    let request = Request::get("/api/admin/shadow?limit=200").bearer(&stack.legacy_jwt(boss.id.as_str()));
+    let answer = stack.send(&request).await;
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    let page = answer.json();
+    assert!(page.get("next").is_none_or(|next| next.is_null()), "{page}");
+    let text = |item: &serde_json::Value, name: &str| item[name].as_str().expect("a text").to_owned();
+    let items = page["items"].as_array().expect("a list");
+    items
+        .iter()
+        .map(|item| ((text(item, "route"), text(item, "code")), item["count"].as_u64().expect("a number")))
+        .collect()
 }
 
 /// The report, once it has as many refusals as it should; it gets no more.
@@ -130,6 +148,7 @@ async fn what_is_watched_differs_from_what_is_enforced_as_the_report_says_and_no
         assert!(!watched.samples.is_empty() && watched.samples.iter().all(|id| samples.contains(id)), "{watched:?}");
         assert!(watched.first <= watched.last);
     }
+    assert_eq!(told(&stack).await, expected, "administrators read the same");
     println!("{} requests watched: {} differences in {} kinds", samples.len(), samples.len(), found.len());
 
     // A control plane that is away for a while misses nothing.

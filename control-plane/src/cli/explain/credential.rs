@@ -63,7 +63,7 @@ pub(super) async fn api_key(app: &App, settings: &Settings, key: &[u8], steps: &
     Ok(())
 }
 
-/// Says what a token is, who would check it, and whether it holds now.
+/// Says what a token is, who would check it, and whether it holds now. Gives its claims where it does.
 ///
 /// # Errors
 /// The settings cannot be compiled.
@@ -73,7 +73,7 @@ pub(super) fn token(
     source: Source,
     now: Timestamp,
     steps: &mut Steps,
-) -> Result<(), CliFault> {
+) -> Result<Option<VerifiedClaims>, CliFault> {
     let carrier = match source {
         Source::Header => "a token in Authorization",
         Source::Cookie => "a token in Clerk's cookie",
@@ -139,7 +139,7 @@ pub(super) fn token(
             Err(fault) => format!("refused: {fault}"),
         },
     );
-    Ok(())
+    Ok(verified.ok())
 }
 
 fn parties(claimed: &Claimed, settings: &Settings) -> String {

@@ -6,10 +6,10 @@ use tollgate_core::{
     request::RequestView,
     respond::Verdict as Decided,
     settings::Compiled,
-    verify::{HashName, NativeVerifier},
+    verify::{HashName, NativeVerifier, VerifiedClaims},
 };
 use tollgate_protocol::{
-    Code, Cursor,
+    Code, Cursor, Revocation, Revoked,
     config::PluginConfig,
     edge::{Change, Settings},
     headers,
@@ -27,6 +27,8 @@ use crate::{
 pub(super) struct Verdict {
     /// Why it is refused; `None`: it passes.
     pub(super) code: Option<Code>,
+    /// Its route is only watched: it passes all the same.
+    pub(super) watched: bool,
     /// As whom it passes.
     pub(super) user: Option<String>,
     /// Identity headers that the backend gets.
@@ -34,11 +36,19 @@ pub(super) struct Verdict {
 }
 
 impl Verdict {
+    /// Whether the request reaches the backend.
+    pub(super) const fn allowed(&self) -> bool {
+        self.code.is_none() || self.watched
+    }
+
     pub(super) fn sentence(&self) -> String {
+        let refused = |code: Code| format!("{} {} ({})", code.status(), code.as_str(), code.detail());
+        let watched = if self.watched { ", and its route is only watched" } else { "" };
         match (self.code, &self.user) {
-            (Some(code), _) => format!("refused: {} {} ({})", code.status(), code.as_str(), code.detail()),
-            (None, Some(user)) => format!("passes as {user}, with {}", self.headers.join(", ")),
-            (None, None) => "passes without an identity".to_owned(),
+            (Some(code), _) if self.watched => format!("passes, only watched; else refused: {}", refused(code)),
+            (Some(code), _) => format!("refused: {}", refused(code)),
+            (None, Some(user)) => format!("passes as {user}, with {}{watched}", self.headers.join(", ")),
+            (None, None) => format!("passes without an identity{watched}"),
         }
     }
 }
@@ -77,6 +87,8 @@ impl World for Alone {
 pub(super) struct Filter {
     engine: Engine,
     now: Now,
+    /// What is revoked by name now.
+    revocations: Vec<Revocation>,
 }
 
 impl Filter {
@@ -95,7 +107,7 @@ impl Filter {
         let secret: String = seed.iter().map(|byte| format!("{byte:02x}")).collect();
         let config = serde_json::json!({ "control_plane": { "cluster": "explain", "edge_secret": secret } });
         let config = PluginConfig::from_value(config).map_err(|fault| failed(fault.to_string()))?;
-        // What is left of somebody's tokens is known to Envoys and the ledger alone.
+        // No Envoy sets anything aside here: `counts` compares with the ledger instead.
         let mut settings = settings.clone();
         settings.policy.routes.iter_mut().for_each(|route| route.cost = None);
         let (compiled, _) = Compiled::compile(&settings).map_err(|fault| CliFault::Refused(fault.to_string()))?;
@@ -108,9 +120,24 @@ impl Filter {
         engine.start_at(&cursor);
         let revocations = app.store.revocations(at).await?;
         let revoked = |revocation| Change::Revoked { revocation, seq: cursor.seq };
-        let changes: Vec<Change> = revocations.into_iter().map(revoked).collect();
+        let changes: Vec<Change> = revocations.iter().cloned().map(revoked).collect();
         engine.changed(&changes, &cursor, now);
-        Ok(Self { engine, now })
+        Ok(Self { engine, now, revocations })
+    }
+
+    /// What has been revoked of a token.
+    pub(super) fn revoked(&self, claims: &VerifiedClaims) -> Vec<&Revocation> {
+        let concerns = |revocation: &&Revocation| {
+            let named = match revocation.what {
+                Revoked::Session => claims.session_id(),
+                Revoked::Token => claims.token_id(),
+                Revoked::Key => claims.key_id(),
+                Revoked::Unknown => None,
+            };
+            let by_issuer = revocation.issuer.is_none() || revocation.issuer.as_deref() == claims.issuer();
+            by_issuer && named == Some(revocation.id.as_str())
+        };
+        self.revocations.iter().filter(concerns).collect()
     }
 
     /// Decides, and says who was found on the way.
@@ -144,12 +171,14 @@ impl Filter {
 }
 
 fn verdict(step: Step) -> Verdict {
+    let refused = |code| Verdict { code: Some(code), watched: false, user: None, headers: Vec::new() };
     match step {
         Step::Done(Decided::Forward(plan)) => {
             let user = plan.header(headers::USER_ID).map(|value| String::from_utf8_lossy(value).into_owned());
-            Verdict { code: None, user, headers: header_names(&plan) }
+            let code = plan.shadow.and_then(Result::err);
+            Verdict { code, watched: plan.shadow.is_some(), user, headers: header_names(&plan) }
         }
-        Step::Done(Decided::Refuse(reply)) => Verdict { code: Some(reply.code), user: None, headers: Vec::new() },
-        Step::Wait(_) => Verdict { code: Some(Code::NotReady), user: None, headers: Vec::new() },
+        Step::Done(Decided::Refuse(reply)) => refused(reply.code),
+        Step::Wait(_) => refused(Code::NotReady),
     }
 }

@@ -1,6 +1,7 @@
 //! `tollgate explain`: one request, decided by the filter's own core with the settings and the store of this control plane,
 //! and each step with what was compared. A credential is never printed, nobody is made or linked, no network is asked.
 
+mod counts;
 mod credential;
 mod filter;
 mod refused;
@@ -14,9 +15,10 @@ use tollgate_core::{
     request::{Field, RequestView},
 };
 use tollgate_protocol::{
+    Code,
     edge::{Outcome, Settings},
     headers,
-    policy::{Auth, Policy},
+    policy::{Auth, Policy, Route},
 };
 
 use super::{
@@ -105,7 +107,7 @@ pub(super) async fn run(scene: &Scene, args: &Args) -> Result<(), CliFault> {
     let document: Vec<_> = steps.0.iter().map(|(step, said)| json!({ "step": step, "said": said })).collect();
     let document = json!({
         "request": { "method": args.method, "path": args.path() }, "steps": document,
-        "allowed": verdict.code.is_none(), "status": verdict.code.map(|code| code.status()),
+        "allowed": verdict.allowed(), "watched": verdict.watched, "status": verdict.code.map(|code| code.status()),
         "code": verdict.code.map(|code| code.as_str()), "user_id": verdict.user, "headers": verdict.headers,
     });
     let mut facts: Vec<(&str, String)> = vec![("request", format!("{} {}", args.method, args.path()))];
@@ -181,13 +183,15 @@ async fn explain(
     steps: &mut Steps,
 ) -> Result<filter::Verdict, CliFault> {
     let request = presented.view(args);
-    let wanted = route(&settings.policy, args, steps)?;
+    let route = route(&settings.policy, args, steps)?;
     let mut filter = filter::Filter::new(app, settings).await?;
-    if let Some(session_cookie) = wanted {
+    if let Some(session_cookie) = route.looks() {
         match extract(&request, session_cookie) {
             Ok(Some(Credential::ApiKey(key))) => credential::api_key(app, settings, key, steps).await?,
             Ok(Some(Credential::Token(token, source))) => {
-                credential::token(settings, token, source, app.clock.now(), steps)?;
+                let claims = credential::token(settings, token, source, app.clock.now(), steps)?;
+                let revoked = claims.iter().flat_map(|claims| filter.revoked(claims)).collect::<Vec<_>>();
+                counts::revoked(&revoked, steps);
             }
             Ok(None) if presented.cookie.is_some() => {
                 steps.say("credential", "none: this route does not look at the cookie")
@@ -196,7 +200,8 @@ async fn explain(
             Err(fault) => steps.say("credential", fault.to_string()),
         }
     }
-    let (verdict, person) = filter.decide(app, &request).await?;
+    let (mut verdict, person) = filter.decide(app, &request).await?;
+    let mut user = None;
     if let Some(person) = person {
         let how = match &person {
             Foreseen::Is(_) => "",
@@ -205,26 +210,47 @@ async fn explain(
         };
         match &person.answer().outcome {
             Outcome::Identity(identity) => {
-                let active = if identity.is_active { "active" } else { "not active" };
-                let subscription = identity.subscription.as_deref().unwrap_or("none");
-                let mut said =
-                    format!("{}, role {}, {active}, subscription {subscription}{how}", identity.user_id, identity.role);
-                if let Some(seconds) = identity.tokens_not_before {
-                    said.push_str(&format!(
-                        "; tokens from before {} are refused (sign-out)",
-                        credential::time(seconds)
-                    ));
-                }
-                steps.say("user", said);
+                steps.say("user", format!("{}{how}", counts::person(identity)));
+                user = Some(identity.user_id.clone());
             }
             Outcome::Refused(code) => steps.say("user", format!("none: {}", code.title())),
+        }
+    }
+    if let Deciding::Route(route) = route {
+        counts::limits(route, steps);
+        if let (Some(user), None) = (user, verdict.code)
+            && counts::tokens(app, route, &user, steps).await?
+        {
+            verdict.code = Some(Code::TokensExhausted);
+            if !verdict.watched {
+                (verdict.user, verdict.headers) = (None, Vec::new());
+            }
         }
     }
     Ok(verdict)
 }
 
-/// The steps up to the route. Gives whether its cookie counts; `None` where no credential is looked at.
-fn route(policy: &Policy, args: &Args, steps: &mut Steps) -> Result<Option<bool>, CliFault> {
+/// What decides about a request.
+enum Deciding<'p> {
+    Route(&'p Route),
+    /// A credential of whatever kind is enough.
+    Fallback,
+    Nothing,
+}
+
+impl Deciding<'_> {
+    /// Whether the cookie counts; `None` where no credential is looked at.
+    fn looks(&self) -> Option<bool> {
+        match self {
+            Self::Route(route) => (route.auth != Auth::None).then_some(route.session_cookie),
+            Self::Fallback => Some(false),
+            Self::Nothing => None,
+        }
+    }
+}
+
+/// The steps up to the route.
+fn route<'p>(policy: &'p Policy, args: &Args, steps: &mut Steps) -> Result<Deciding<'p>, CliFault> {
     let (found, others) =
         winner(policy, &args.method, &args.host, args.path()).map_err(|faults| CliFault::Refused(faults.join("; ")))?;
     let (name, said) = decides(policy, &found);
@@ -235,12 +261,9 @@ fn route(policy: &Policy, args: &Args, steps: &mut Steps) -> Result<Option<bool>
     steps.say("route", format!("{name}{wider}"));
     steps.say("asks", said);
     Ok(match found {
-        Winner::Ambiguous | Winner::Denied => None,
-        Winner::Fallback => Some(false),
-        Winner::Route(place) => {
-            let route = policy.routes.get(place).filter(|route| route.auth != Auth::None);
-            route.map(|route| route.session_cookie)
-        }
+        Winner::Ambiguous | Winner::Denied => Deciding::Nothing,
+        Winner::Fallback => Deciding::Fallback,
+        Winner::Route(place) => policy.routes.get(place).map_or(Deciding::Nothing, Deciding::Route),
     })
 }
 

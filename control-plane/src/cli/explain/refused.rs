@@ -13,6 +13,7 @@ use tollgate_protocol::{
     refusals::{REFUSALS_PATH, Refused},
 };
 
+use super::counts;
 use crate::{
     app::App,
     cli::{
@@ -21,7 +22,8 @@ use crate::{
         policy::{asks, named},
     },
     config::Config,
-    service::policies,
+    domain::UserId,
+    service::{policies, resolve::identity},
 };
 
 /// Longest time for an answer.
@@ -45,6 +47,11 @@ pub(super) async fn run(scene: &Scene, id: &str) -> Result<(), CliFault> {
     let app = App::open(&config).await?;
     let (_, policy, _) = policies::load(&app, &config).await?;
     let route = place(&policy, &refused.route).and_then(|place| policy.routes.get(place).map(asks));
+    // Who was refused for what they are may be somebody else by now: this is what they are now.
+    let person = match &refused.user_id {
+        Some(id) => app.store.user(&UserId::new(id)).await?.map(|user| counts::person(&identity(user, None))),
+        None => None,
+    };
     let at = super::credential::time(refused.at);
     let (code, carrier) = (refused.code, refused.carrier.as_str());
     let verdict = match refused.watched {
@@ -53,16 +60,21 @@ pub(super) async fn run(scene: &Scene, id: &str) -> Result<(), CliFault> {
     };
     let document = json!({
         "request_id": refused.request_id, "at": refused.at, "method": refused.method, "route": refused.route,
-        "asks": route, "carrier": carrier, "user_id": refused.user_id, "allowed": refused.watched,
+        "asks": route, "carrier": carrier, "user_id": refused.user_id, "user": person, "allowed": refused.watched,
         "status": code.status(), "code": code.as_str(), "detail": code.detail(),
     });
+    let user = match (person, &refused.user_id) {
+        (Some(person), _) => format!("{person} (now)"),
+        (None, Some(id)) => format!("{id}, who is not there any more"),
+        (None, None) => "not known when it was refused".to_owned(),
+    };
     let facts = [
         ("request", format!("{} ({})", refused.request_id, refused.method)),
         ("at", at),
         ("route", refused.route.clone()),
         ("asks", route.unwrap_or_default()),
         ("credential", carrier.to_owned()),
-        ("user", refused.user_id.clone().unwrap_or_else(|| "not known when it was refused".to_owned())),
+        ("user", user),
         ("verdict", verdict),
         ("why", code.detail().to_owned()),
     ];

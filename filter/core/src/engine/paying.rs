@@ -19,7 +19,13 @@ impl Engine {
         let identity = caller.identity;
         let (user, key) = (identity.user_id.as_str(), identity.key.as_ref().map(|key| key.id.as_str()));
         let mut charge = None;
-        // Where the verdict is only watched, nobody pays: the request passes as it would without this filter.
+        // Where the verdict is only watched, nobody pays: the request passes as it would without this filter. What the
+        // person had when they were looked up is near enough for a report.
+        if let (Some(cost), Mode::Shadow, Some(left)) = (&at.rule.cost, at.rule.mode, identity.tokens_remaining)
+            && u64::try_from(left).unwrap_or(0) < cost.reserve
+        {
+            return Err(Stop::Refuse(Code::TokensExhausted));
+        }
         if let (Some(cost), Mode::Enforce) = (&at.rule.cost, at.rule.mode) {
             match self.wallet.reserve(user, key, cost, matches!(at.turn, Turn::Unpaid), at.now.0) {
                 Reserved::Held(held) => charge = Some(held),

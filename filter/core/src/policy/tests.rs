@@ -85,10 +85,22 @@ fn faulty_routes_are_all_listed() {
 
 #[test]
 fn paths_with_two_readings_are_refused() {
-    for good in ["/", "/a", "/a/", "/a.b/..c/...", "/a%20b", "/a?b=../..//\\", "/%C3%A9", "/a:b@c,d=e!$&'()*+~"] {
+    for good in [
+        "/",
+        "/a",
+        "/a/",
+        "/a.b/..c/...",
+        "/a%20b",
+        "/a?b=../..//\\",
+        "/%C3%A9",
+        "/%e2%82%ac",
+        "/%F0%9F%98%80x",
+        "/a:b@c,d=e!$&'()*+~",
+        "/%21%24%2B%3a%40%5B",
+    ] {
         assert!(unambiguous(good.as_bytes()).is_ok(), "{good}");
     }
-    let bad: [&[u8]; 20] = [
+    let bad: [&[u8]; 46] = [
         b"",
         b"*",
         b"a",
@@ -109,8 +121,42 @@ fn paths_with_two_readings_are_refused() {
         b"/a%zz",
         b"/a%252e",
         b"/\xc3\xa9",
+        b"/%61dmin",
+        b"/%7A",
+        b"/%5a",
+        b"/%30",
+        b"/%39",
+        b"/%2d",
+        b"/%5F",
+        b"/%7e",
+        b"/%C0%AE%c0%ae/admin",
+        b"/a%c0%afb",
+        b"/a%c1%9cb",
+        b"/%e0%80%af",
+        b"/%e0%9f%bf",
+        b"/%f0%80%80%af",
+        b"/%f0%8f%bf%bf",
+        b"/%ed%a0%80",
+        b"/%f4%90%80%80",
+        b"/%f5%80%80%80",
+        b"/%ff",
+        b"/%80",
+        b"/%e9",
+        b"/%c3a",
+        b"/%c3",
+        b"/%c3%",
+        b"/%c3%41",
+        b"/%e2%82/",
     ];
     for bad in bad {
         assert_eq!(unambiguous(bad), Err(AmbiguousPath), "{}", String::from_utf8_lossy(bad));
+    }
+}
+
+#[test]
+fn a_path_is_as_long_as_everybody_takes() {
+    for (length, query, fine) in [(8_192, 0, true), (8_192, 10_000, true), (8_193, 0, false)] {
+        let path = format!("/{}?{}", "a".repeat(length - 1), "q".repeat(query));
+        assert_eq!(unambiguous(path.as_bytes()).is_ok(), fine, "{length} and a query of {query}");
     }
 }

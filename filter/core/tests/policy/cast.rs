@@ -59,9 +59,9 @@ impl World for Host {
 }
 
 /// Somebody: name, kind of credential, role, subscription, scopes of the key, whether active.
-type Person = (&'static str, &'static str, &'static str, &'static str, &'static [&'static str], bool);
+pub(crate) type Person = (&'static str, &'static str, &'static str, &'static str, &'static [&'static str], bool);
 
-const PEOPLE: [Person; 9] = [
+pub(crate) const PEOPLE: [Person; 9] = [
     ("ada", "clerk", "user", "free", &[], true),
     ("pia", "clerk", "user", "pro", &[], true),
     ("boss", "clerk", "admin", "free", &[], true),
@@ -233,6 +233,7 @@ fn identity(who: &str, asked: &ResolveRequest) -> Identity {
     };
     let identity = json!({
         "user_id": id_of(who), "role": role, "is_active": active, "subscription": subscription, "key": key,
+        "tokens_remaining": 100,
     });
     serde_json::from_value(identity).unwrap()
 }

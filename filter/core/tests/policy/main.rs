@@ -3,6 +3,8 @@
 
 mod cast;
 mod model;
+mod paths;
+mod permits;
 mod table;
 
 use cast::Cast;

@@ -80,6 +80,10 @@ fn answer(way: &str, tokens: u64) -> Vec<String> {
     };
     match way {
         "header" => whole(&format!("x-tokens-used: {tokens}\r\n"), "ok"),
+        "trailer" => vec![
+            "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\ntrailer: x-tokens-used\r\n\r\n2\r\nok\r\n".to_owned(),
+            format!("0\r\nx-tokens-used: {tokens}\r\n\r\n"),
+        ],
         "fixed" => whole("", "ok"),
         "json" => whole("content-type: application/json\r\n", &usage(tokens)),
         _ => {

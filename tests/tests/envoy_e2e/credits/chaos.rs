@@ -25,7 +25,9 @@ const KILLS: usize = 6;
 /// How long nothing is killed at first.
 const QUIET: Duration = Duration::from_secs(5);
 const ROUND: Duration = Duration::from_secs(2);
-/// Most tokens of one request.
+/// How long the leases of a killed Envoy last, until they are looked for and found.
+const LEASES_LAST: Duration = Duration::from_secs(LEASE_SECONDS + 2);
+/// Most tokens of one request, which is also what is set aside for each.
 const LARGEST: u64 = 20;
 
 #[derive(Debug, Default)]
@@ -35,14 +37,15 @@ struct Seen {
     away: AtomicU64,
     /// Connections that a killed Envoy took with it.
     cut: AtomicU64,
-    /// Since when each user is refused, and the longest time after which somebody got through again.
     denials: Mutex<Denials>,
 }
 
 #[derive(Debug, Default)]
 struct Denials {
+    /// Since when each user is refused.
     since: BTreeMap<usize, Instant>,
-    longest: Duration,
+    /// From when to when somebody was refused who then got through.
+    over: Vec<(Instant, Instant)>,
 }
 
 impl Seen {
@@ -53,16 +56,35 @@ impl Seen {
             402 => drop(denials.since.entry(user).or_insert_with(Instant::now)),
             200 => {
                 if let Some(since) = denials.since.remove(&user) {
-                    denials.longest = denials.longest.max(since.elapsed());
+                    denials.over.push((since, Instant::now()));
                 }
             }
             _ => {}
         }
     }
 
-    fn longest_denial(&self) -> Duration {
-        self.denials.lock().unwrap_or_else(PoisonError::into_inner).longest
+    /// The longest time for which somebody was refused who then got through, without the times in which tokens were lost.
+    fn longest_denial(&self, lost: &[(Instant, Instant)]) -> Duration {
+        let denials = self.denials.lock().unwrap_or_else(PoisonError::into_inner);
+        denials.over.iter().map(|denial| outside(*denial, lost)).max().unwrap_or_default()
     }
+
+    /// For how long each user is refused who has not got through again.
+    fn refused(&self, end: Instant, lost: &[(Instant, Instant)]) -> BTreeMap<usize, Duration> {
+        let denials = self.denials.lock().unwrap_or_else(PoisonError::into_inner);
+        denials.since.iter().map(|(user, since)| (*user, outside((*since, end), lost))).collect()
+    }
+}
+
+/// What a time has outside of others, which are in their order.
+fn outside((from, to): (Instant, Instant), others: &[(Instant, Instant)]) -> Duration {
+    let mut at = from;
+    let mut sum = Duration::ZERO;
+    for (begin, end) in others {
+        sum += (*begin).min(to).saturating_duration_since(at);
+        at = at.max(*end);
+    }
+    sum + to.saturating_duration_since(at)
 }
 
 /// Numbers from a seed (SplitMix64).
@@ -111,14 +133,18 @@ async fn nobody_spends_more_than_they_have_whatever_is_killed() {
     }
     let began = Instant::now();
     tokio::time::sleep(QUIET).await;
-    let quiet = (seen.longest_denial(), seen.exhausted.load(Ordering::Relaxed));
+    let quiet = (seen.longest_denial(&[]), seen.exhausted.load(Ordering::Relaxed));
     // Backends know at once what an Envoy reports within half a second, and a tick: what was used in that time is lost.
     let mut at_risk = 0;
+    // What a killed Envoy held nobody has until its leases are over; without a control plane nobody gets a lease.
+    let mut lost_from_to = Vec::new();
     for kill in 0..KILLS {
         tokio::time::sleep(ROUND).await;
         if kill % 3 == 2 {
+            let stopped = Instant::now();
             fleet.stack.stop_control_plane().await;
             fleet.stack.start_control_plane().await;
+            lost_from_to.push((stopped, Instant::now() + SECOND));
             continue;
         }
         let place = kill % 3;
@@ -127,22 +153,31 @@ async fn nobody_spends_more_than_they_have_whatever_is_killed() {
         let fresh = fleet.envoy().await;
         let dead = std::mem::replace(&mut fleet.envoys[place], fresh);
         addrs.write().await[place] = fleet.envoys[place].0.addr;
+        let killed = Instant::now();
         drop(dead);
+        lost_from_to.push((killed, Instant::now() + LEASES_LAST));
         // An Envoy is a third of it all; twice that, for what comes in bursts; and what was under way.
         at_risk += (rate * 2.0 / 3.0) as u64 + CLIENTS * LARGEST;
     }
-    tokio::time::sleep(ROUND).await;
+    // Until every lease of the dead is over, and for as long again as at first.
+    tokio::time::sleep(LEASES_LAST + QUIET).await;
+    let end = Instant::now();
     over.store(true, Ordering::Relaxed);
     clients.join_all().await;
 
     let counted = fleet.backend.counts();
     let (mut booked, mut told, mut above, mut uncovered) = (0, 0, 0, 0);
     let mut worst: BTreeMap<u64, String> = BTreeMap::new();
-    for (user, _, tokens) in &people {
+    let refused = seen.refused(end, &lost_from_to);
+    for (number, (user, _, tokens)) in people.iter().enumerate() {
         let account = fleet.settled(&user.id).await;
         let used = u64::try_from(account.used).expect("not below 0");
         let truth = counted.get(user.id.as_str()).copied().unwrap_or(0);
         assert!(account.remaining >= 0, "{account:?}");
+        // Who does not get through again has nothing to get through with.
+        let has_enough = u64::try_from(account.remaining).expect("not below 0") >= LARGEST;
+        let refused_for = refused.get(&number).copied().unwrap_or_default();
+        assert!(!has_enough || refused_for < SECOND, "refused for {refused_for:?}: {account:?}");
         assert!(used <= truth, "{}: {used} booked, {truth} used", user.id.as_str());
         let (tally, ..) = tollgate::service::credits::tally(fleet.stack.app(), &user.id).await.expect("a tally");
         uncovered += tally.uncovered;
@@ -157,16 +192,23 @@ async fn nobody_spends_more_than_they_have_whatever_is_killed() {
         "{USERS} users, 3 Envoys, {KILLS} kills (leases of {LEASE_SECONDS} s) in {:.1?}: {passed} passed, {exhausted} exhausted, {away} away, {cut} cut; backends counted {told} \
          tokens, {booked} are booked, {lost} were lost with killed Envoys (bound {at_risk}; {:?} the most of one user); \
          {above} used beyond a balance, {uncovered} uncovered; somebody who had tokens was refused for {:.1?} before \
-         anything was killed, and for {:.1?} at most",
+         anything was killed, for {:.1?} at most, and for {:.1?} outside of what leases of the dead take",
         began.elapsed(),
         worst.last_key_value().map(|(lost, _)| lost),
         quiet.0,
-        seen.longest_denial(),
+        seen.longest_denial(&[]),
+        seen.longest_denial(&lost_from_to),
     );
     assert!(quiet.0 < SECOND && quiet.1 > 0, "{quiet:?}");
+    let longest = seen.longest_denial(&lost_from_to);
+    assert!(longest < SECOND, "{longest:?}");
     assert!(passed > 1_000 && exhausted > 0, "{passed} passed, {exhausted} refused");
     assert!(lost <= at_risk, "{lost} > {at_risk}");
     assert!(above <= lost, "{above} used beyond balances, and only {lost} were lost");
+    assert!(
+        u64::try_from(uncovered).is_ok_and(|uncovered| uncovered <= lost),
+        "{uncovered} tokens are not covered, and only {lost} were lost"
+    );
     for (envoy, _) in &fleet.envoys {
         assert_eq!(envoy.runtime_failures().await, Vec::<String>::new());
     }

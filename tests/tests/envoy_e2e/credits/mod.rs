@@ -13,6 +13,7 @@ use tollgate::{
     domain::{User, UserId, ledger::Account},
     service::{credits, keys},
 };
+use tollgate_protocol::Code;
 use tollgate_tests::{
     control_plane::Kind,
     envoy::{Envoy, Surroundings},
@@ -21,12 +22,17 @@ use tollgate_tests::{
     wait::{PATIENCE, until},
 };
 
+use crate::codes::{check, told};
+
 const SECOND: Duration = Duration::from_secs(1);
 /// How long a lease of a killed Envoy lasts here, in seconds.
 const LEASE_SECONDS: u64 = 5;
 const ROUTES: &str = r#"
 [[routes]]
 path = "/cost/header/**"
+cost = { header = "x-tokens-used", at_least = 0, reserve = 20 }
+[[routes]]
+path = "/cost/trailer/**"
 cost = { header = "x-tokens-used", at_least = 0, reserve = 20 }
 [[routes]]
 path = "/cost/json/**"
@@ -124,19 +130,20 @@ async fn every_way_to_count_is_charged_to_the_token() {
     let (user, key) = fleet.somebody("ada", 10_000 - 1).await;
     let mut wanted = 0;
     for tokens in [0_u64, 1, 7, 20] {
-        for way in ["header", "json", "events", "fixed"] {
+        for way in ["header", "trailer", "json", "events", "fixed"] {
             let request =
                 Request::get(&format!("/cost/{way}/{tokens}")).api_key(&key).header("accept-encoding", "gzip");
             let answer = fleet.send(0, &request).await;
             assert_eq!(answer.status, 200, "{way}: {}", answer.text());
             assert_eq!(answer.header("x-tokens-used"), None, "it is between backend and filter");
+            assert!(!String::from_utf8_lossy(&answer.body).contains("x-tokens-used"), "{way}");
             if way == "events" {
                 let text = String::from_utf8_lossy(&answer.body).into_owned();
                 assert!(text.ends_with("data: [DONE]\n\n"), "the stream comes whole: {text}");
             }
             wanted += match way {
                 "fixed" => 3,
-                "header" => tokens,
+                "header" | "trailer" => tokens,
                 _ => tokens.max(1),
             };
         }
@@ -146,7 +153,7 @@ async fn every_way_to_count_is_charged_to_the_token() {
     assert_eq!((used, account.remaining), (wanted, 9_999 - account.used));
     let usage = credits::daily_usage(fleet.stack.app(), &user.id, "1970-01-01", "2999-12-31").await.expect("usage");
     let (requests, tokens) = usage.iter().fold((0, 0), |sum, day| (sum.0 + day.requests, sum.1 + day.tokens));
-    assert_eq!((requests, tokens), (16, account.used), "{usage:?}");
+    assert_eq!((requests, tokens), (20, account.used), "{usage:?}");
     let keys = keys::list(fleet.stack.app(), &user.id).await.expect("keys");
     assert!(keys[0].last_used_at.is_some(), "{keys:?}");
     assert_eq!(fleet.envoys[0].0.runtime_failures().await, Vec::<String>::new());
@@ -163,7 +170,12 @@ async fn whoever_has_nothing_left_is_refused_before_the_backend_until_there_is_s
     }
     assert_eq!(statuses, [200, 200, 402, 402]);
     let answer = fleet.send(0, &request).await;
-    assert_eq!(answer.json()["code"], "tokens_exhausted");
+    let id = check(&fleet.envoys[0].0, "nothing left", &answer, Code::TokensExhausted).await;
+    let refused = told(&fleet.stack, &id, Code::TokensExhausted).await;
+    assert_eq!(refused.user_id.as_deref(), Some(user.id.as_str()), "{refused:?}");
+    let counted = fleet.envoys[0].0.prometheus().await;
+    let line = "tollgate_denied_total{code=\"tokens_exhausted\"} 3";
+    assert!(counted.lines().any(|known| known == line), "{line}");
     assert_eq!(fleet.backend.counts()[user.id.as_str()], 6, "the backend saw two requests");
     credits::grant(fleet.stack.app(), &user.id, 2, "gift", None).await.expect("given");
     let passes = || async { (fleet.send(0, &request).await.status == 200).then_some(()) };
