@@ -29,14 +29,15 @@ load_tools() {
 # wasm_cargo VERB ARGS...: cargo for wasm32, with the toolchain that the set-up took.
 #
 # A target directory of its own: with Debian's packages another compiler builds, and the two would throw each
-# other's work away. Paths are cut short so that the same sources give the same module on every machine.
+# other's work away. Paths of dependencies are cut short so that the same sources give the same module on every machine;
+# those of our own are short already.
 wasm_cargo() {
   local verb=$1
   shift
   local args=(--target "$WASM_TARGET" --target-dir "$TARGET/wasm" "$@")
   local home=${CARGO_HOME:-$HOME/.cargo}
   # SIMD: every V8 of a supported Envoy has it.
-  local -x CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUSTFLAGS="-C target-feature=+simd128 --remap-path-prefix=$home=cargo --remap-path-prefix=$ROOT=."
+  local -x CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUSTFLAGS="-C target-feature=+simd128 --remap-path-prefix=$home=cargo"
   if [ "${TOLLGATE_WASM_TOOLCHAIN:-rustup}" = debian ]; then
     # Debian ships the library's source instead of a built one. Building it is a nightly feature, which
     # RUSTC_BOOTSTRAP opens for this one call.
