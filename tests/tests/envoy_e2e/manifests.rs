@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, path::Path, process::Stdio};
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use tokio::process::Command;
+use tokio::{io::AsyncWriteExt as _, process::Command};
 use tollgate::{
     config::{Config, Secret, StoreLocation, settings},
     dev::{CertsArgs, certs},
@@ -79,6 +79,49 @@ async fn every_manifest_is_what_its_schema_says() {
     assert!(backend.contains("8080") && !backend.contains("8081"), "{backend}");
     let routes = kind(&istio, "VirtualService")["spec"].to_string();
     assert!(routes.contains("8080") && !routes.contains("8081"), "{routes}");
+}
+
+/// What the published definitions of Envoy Gateway and of the Gateway API say against documents. They know every field
+/// and its values, and let unknown ones pass; those are found by the schemas in `tests/schemas`, which are closed.
+async fn published(documents: &[Value]) -> Vec<Vec<String>> {
+    let packages = std::env::var_os("KUBERNETES_MODELS").expect("KUBERNETES_MODELS, which `make setup` writes");
+    let mut node = Command::new("node")
+        .arg(envoy::root().join("tests/tests/envoy_e2e/published.mjs"))
+        .arg(packages)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut input = node.stdin.take().unwrap();
+    input.write_all(&serde_json::to_vec(documents).unwrap()).await.unwrap();
+    drop(input);
+    let output = node.wait_with_output().await.unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+#[tokio::test]
+async fn manifests_of_gateways_hold_against_what_is_published() {
+    let gateway = shipped("envoy-gateway/tollgate.yaml").await;
+    assert_eq!(published(&gateway).await, vec![Vec::<String>::new(); gateway.len()]);
+
+    // And would have said so.
+    for (of, place, wrong) in [
+        ("EnvoyExtensionPolicy", "/spec/wasm/0/code/type", json!("Picture")),
+        ("EnvoyExtensionPolicy", "/spec/targetRefs/0/name", json!(7)),
+        ("ClientTrafficPolicy", "/spec/path/escapedSlashesAction", json!("Reject")),
+        ("SecurityPolicy", "/spec/cors/allowMethods", json!("GET")),
+        ("EnvoyProxy", "/spec/provider/type", json!("Docker")),
+        ("Backend", "/spec/endpoints/0/fqdn/port", json!("8080")),
+        ("BackendTLSPolicy", "/spec/validation/hostname", json!("")),
+        ("Gateway", "/spec/listeners/0/protocol", json!(1)),
+        ("HTTPRoute", "/spec/rules/0/matches/0/path/type", json!("Prefix")),
+    ] {
+        let mut document = kind(&gateway, of).clone();
+        *document.pointer_mut(place).unwrap_or_else(|| panic!("{of} has no {place}")) = wrong;
+        assert!(!published(&[document]).await[0].is_empty(), "{of}: nobody minds {place}");
+    }
 }
 
 /// The schemas would have said so: a word that is not there, a value that is none, something that lacks.
