@@ -5,9 +5,8 @@ use walrus::ModuleConfig;
 use crate::error::PackError;
 use crate::{exports, imports};
 
-/// Envoy compiles about 2 kB a millisecond on its main thread, and does so at every change of the module. What every request
-/// takes is built for speed, which is worth a tenth of it.
-pub(crate) const LIMIT: usize = 1_150_000;
+/// Envoy compiles about 2 kB a millisecond on its main thread, and does so at every change of the module.
+pub(crate) const LIMIT: usize = 1_000_000;
 
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Options {
