@@ -7,7 +7,7 @@ use crate::{
     clock::{Clock, SystemClock},
     config::{Config, StoreLocation},
     domain::{Actor, Stamp, ledger::Allowances},
-    service::directory::Directory,
+    service::{directory::Directory, resolve::Firsts},
     store::{self, Store, StoreError},
 };
 
@@ -18,6 +18,8 @@ pub struct App {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) allowances: Allowances,
     pub(crate) directory: Directory,
+    /// First requests of people whom nobody knows yet.
+    pub(crate) firsts: Arc<Firsts>,
     actor: Actor,
     request_id: Option<String>,
 }
@@ -47,6 +49,7 @@ impl App {
             clock,
             allowances: Allowances::default(),
             directory: Directory::default(),
+            firsts: Arc::default(),
             actor: Actor::Command,
             request_id: None,
         }

@@ -1,6 +1,9 @@
 //! Who a verified credential belongs to. Clerk users are found, linked or made here; API keys and legacy tokens only
 //! ever find. Nothing here verifies a token: the edge has done that.
 
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+
+use tokio::sync::Mutex;
 use tollgate_protocol::{
     Code, Cursor, Identity, KeyFacts,
     edge::{Outcome, ResolveAnswer, ResolveRequest},
@@ -18,6 +21,29 @@ use crate::{
 const TURNS: usize = 4;
 /// Longest display name that is taken from a token.
 const MAX_NAME_BYTES: usize = 256;
+
+/// Places at which first requests wait for each other.
+const PLACES: usize = 64;
+
+/// First requests of one person that come at once would all try to make them, and transactions that meet are tried again
+/// and again. So within one process they wait for the first of them; between processes the store decides, as it does here.
+#[derive(Debug)]
+pub(crate) struct Firsts([Mutex<()>; PLACES]);
+
+impl Default for Firsts {
+    fn default() -> Self {
+        Self([const { Mutex::const_new(()) }; PLACES])
+    }
+}
+
+impl Firsts {
+    fn place(&self, identity: &ClerkIdentity) -> &Mutex<()> {
+        let mut hash = DefaultHasher::new();
+        identity.hash(&mut hash);
+        let [place, ..] = hash.finish().to_le_bytes();
+        &self.0[usize::from(place) % PLACES]
+    }
+}
 
 /// What a Clerk token said.
 struct ClerkClaims {
@@ -84,7 +110,7 @@ async fn legacy(app: &App, subject: &str) -> Result<Outcome, ServiceError> {
 async fn clerk(app: &App, mut claims: ClerkClaims, mut as_of: Cursor) -> Result<ResolveAnswer, ServiceError> {
     let refused = |as_of, code| Ok(ResolveAnswer { as_of, outcome: Outcome::Refused(code) });
     let found = |as_of, user| Ok(ResolveAnswer { as_of, outcome: Outcome::Identity(identity(user, None)) });
-    let mut asked = false;
+    let (mut asked, mut waited) = (false, false);
     for turn in 0..=TURNS {
         if turn > 0 {
             as_of = app.store.head().await?;
@@ -111,6 +137,17 @@ async fn clerk(app: &App, mut claims: ClerkClaims, mut as_of: Cursor) -> Result<
                 continue;
             }
         }
+        let place = app.firsts.place(&claims.identity);
+        let _turn = match place.try_lock() {
+            Ok(turn) => turn,
+            // Whoever is there may be making this very user.
+            Err(_) if !waited => {
+                waited = true;
+                drop(place.lock().await);
+                continue;
+            }
+            Err(_) => place.lock().await,
+        };
         if let Some(email) = &claims.email
             && let Some(account) = app.store.user_by_email(email).await?
         {
