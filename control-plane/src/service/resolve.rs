@@ -1,9 +1,12 @@
 //! Who a verified credential belongs to. Clerk users are found, linked or made here; API keys and legacy tokens only
 //! ever find. Nothing here verifies a token: the edge has done that.
 
-use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::{
+    hash::{DefaultHasher, Hash as _, Hasher as _},
+    time::Duration,
+};
 
-use tokio::sync::Mutex;
+use tokio::{sync::Mutex, time::timeout};
 use tollgate_protocol::{
     Code, Cursor, Identity, KeyFacts,
     edge::{Outcome, ResolveAnswer, ResolveRequest},
@@ -24,6 +27,9 @@ const MAX_NAME_BYTES: usize = 256;
 
 /// Places at which first requests wait for each other.
 const PLACES: usize = 64;
+/// How long one waits at its place, twice at most: who takes longer is stuck at the store, and nobody shall be stuck behind
+/// them. An edge gives the whole request two seconds.
+const PATIENCE: Duration = Duration::from_millis(500);
 
 /// First requests of one person that come at once would all try to make them, and transactions that meet are tried again
 /// and again. So within one process they wait for the first of them; between processes the store decides, as it does here.
@@ -139,14 +145,15 @@ async fn clerk(app: &App, mut claims: ClerkClaims, mut as_of: Cursor) -> Result<
         }
         let place = app.firsts.place(&claims.identity);
         let _turn = match place.try_lock() {
-            Ok(turn) => turn,
-            // Whoever is there may be making this very user.
-            Err(_) if !waited => {
-                waited = true;
-                drop(place.lock().await);
-                continue;
+            Ok(turn) => Some(turn),
+            Err(_) => {
+                let turn = timeout(PATIENCE, place.lock()).await.ok();
+                // Whoever was there may have made this very user.
+                if !std::mem::replace(&mut waited, true) {
+                    continue;
+                }
+                turn
             }
-            Err(_) => place.lock().await,
         };
         if let Some(email) = &claims.email
             && let Some(account) = app.store.user_by_email(email).await?
