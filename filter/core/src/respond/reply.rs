@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, rc::Rc};
 
 use tollgate_protocol::{Code, problem};
 
+use super::encode::encode;
 use crate::{
     limits::{Exceeded, told},
     request::RequestView,
@@ -22,8 +23,8 @@ pub struct Reply {
     more: Vec<(&'static str, Vec<u8>)>,
     /// `application/problem+json`; in gRPC, the text of `grpc-message`.
     pub body: Vec<u8>,
-    /// The limit that was exceeded.
-    limit: Option<Box<str>>,
+    /// The limit that was exceeded, encoded.
+    limit: Option<Vec<u8>>,
 }
 
 impl Reply {
@@ -39,9 +40,9 @@ impl Reply {
         made.chain(&self.more).map(|(name, value)| (*name, value.as_slice()))
     }
 
-    /// For filter state: names below `wasm.`, and values. Both are plain words.
+    /// For filter state: names below `wasm.`, and values.
     pub fn facts(&self) -> impl Iterator<Item = (&'static str, &[u8])> {
-        let limit = self.limit.as_ref().map(|limit| ("tollgate.limit", limit.as_bytes()));
+        let limit = self.limit.as_ref().map(|limit| ("tollgate.limit", limit.as_slice()));
         core::iter::once(("tollgate.code", self.code.as_str().as_bytes())).chain(limit)
     }
 }
@@ -87,8 +88,7 @@ impl Replies {
         let mut reply = self.refuse(Code::RateLimited, request);
         let retry_after = exceeded.retry_after().map(|seconds| (RETRY_AFTER, seconds.to_string().into_bytes()));
         reply.more = retry_after.into_iter().chain(told(&exceeded.standings)).collect();
-        // Names of limits are plain words.
-        reply.limit = exceeded.standings.iter().max_by_key(|standing| standing.wait).map(|limit| limit.name.clone());
+        reply.limit = exceeded.standings.iter().max_by_key(|standing| standing.wait).map(|limit| encode(&limit.name));
         reply
     }
 
@@ -124,7 +124,10 @@ fn with_id(body: &[u8], id: &[u8]) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
+    use tollgate_protocol::Rate;
+
     use super::*;
+    use crate::limits::{Pace, Standing, Tells};
 
     fn refuse(code: Code, request_id: &[u8], grpc: bool) -> Reply {
         Replies::new("shop").refuse(code, &RequestView { request_id, grpc, ..RequestView::default() })
@@ -144,6 +147,20 @@ mod tests {
         let reply = refuse(Code::NotReady, b"", false);
         assert_eq!(header(&reply, "retry-after").unwrap(), "1");
         assert_eq!(header(&reply, "www-authenticate"), None);
+    }
+
+    #[test]
+    fn the_limit_that_was_exceeded_is_told() {
+        let pace = Pace::at_most(Rate { requests: 1, seconds: 1, burst: None });
+        // The limit that a key brings itself has a name with a space.
+        let standing =
+            |name: &str, wait| Standing { name: name.into(), pace, tells: Tells::ALL, left: 0, reset: 1, wait };
+        let exceeded = Exceeded { standings: vec![standing("calls", 1), standing("api key", 1_500_000_000)] };
+        let reply = Replies::new("shop").limited(&exceeded, &RequestView::default());
+        let facts: Vec<_> = reply.facts().collect();
+        assert_eq!(facts, [("tollgate.code", b"rate_limited".as_slice()), ("tollgate.limit", b"api%20key")]);
+        let after: Vec<_> = reply.headers().filter(|(name, _)| *name == RETRY_AFTER).map(|(_, value)| value).collect();
+        assert_eq!(after, [b"2"], "once, and not the catalogue's guess");
     }
 
     #[test]
