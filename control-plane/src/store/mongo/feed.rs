@@ -74,12 +74,7 @@ impl Feed {
     /// Adds everything that happened at `seq`; it may be nothing that anybody must hear of.
     pub(super) fn push(&self, seq: u64, at: Option<Timestamp>, happened: Vec<Happening>) {
         let news = !happened.is_empty();
-        let late = self.change(news, |ring| {
-            let late = news && seq <= ring.position();
-            ring.push(seq, at, happened);
-            late
-        });
-        if late {
+        if self.change(news, |ring| ring.push(seq, at, happened)) {
             tracing::warn!(
                 place = seq,
                 "something came after its place was passed: edges are told to forget everything"
@@ -90,7 +85,7 @@ impl Feed {
     /// Adds what happened, at the next number. Only where nobody else gives numbers.
     pub(super) fn push_next(&self, happened: Vec<Happening>) -> u64 {
         self.change(true, |ring| {
-            ring.push(ring.position().saturating_add(1), None, happened);
+            let _ = ring.push(ring.position().saturating_add(1), None, happened);
             ring.position()
         })
     }

@@ -39,21 +39,31 @@ impl Ring {
     }
 
     /// Adds what happened at `seq`, all of it. More that happened at a place that was passed already cannot be told to
-    /// those who have been there: they are lost.
-    pub(super) fn push(&mut self, seq: u64, at: Option<Timestamp>, happened: impl IntoIterator<Item = Happening>) {
-        let mut happened = happened.into_iter().map(|happening| FeedEntry { seq, at, happening }).peekable();
+    /// those who have been there: they are lost, and this says so. What is here already has only been read again: the
+    /// driver begins a stream at its old place where opening it anew takes two tries.
+    pub(super) fn push(
+        &mut self,
+        seq: u64,
+        at: Option<Timestamp>,
+        happened: impl IntoIterator<Item = Happening>,
+    ) -> bool {
+        let mut happened = happened.into_iter();
         if seq <= self.position {
-            if happened.peek().is_some() {
+            let start = self.entries.partition_point(|entry| entry.seq < seq);
+            let here = || self.entries.range(start..).take_while(|entry| entry.seq == seq);
+            let is_late = happened.any(|new| !here().any(|entry| entry.happening == new));
+            if is_late {
                 self.lose(seq);
             }
-            return;
+            return is_late;
         }
-        self.entries.extend(happened);
+        self.entries.extend(happened.map(|happening| FeedEntry { seq, at, happening }));
         self.position = seq;
         while self.entries.len() > self.capacity {
             let Some(oldest) = self.entries.front().map(|entry| entry.seq) else { break };
             self.forget_before(oldest.saturating_add(1));
         }
+        false
     }
 
     /// Nothing more will come up to `place`.
@@ -172,6 +182,22 @@ mod tests {
         assert_eq!((ring.after(before, 9), ring.position()), (Page::Lost, 7));
         ring.lose(3);
         assert_eq!((ring.after(7, 9), ring.position()), (Page::Lost, 8));
+    }
+
+    #[test]
+    fn what_is_read_again_is_told_once_and_loses_nobody() {
+        let mut ring = Ring::beginning_at(0, 9);
+        ring.push(1, None, users(&["a"]));
+        ring.push(2, None, users(&["b", "c"]));
+        ring.push(4, None, users(&["d"]));
+        ring.advance(6);
+        for (seq, again) in [(1, vec!["a"]), (2, vec!["c", "b"]), (2, vec!["c"]), (3, vec![]), (4, vec!["d"])] {
+            assert!(!ring.push(seq, None, users(&again)), "{seq}");
+            assert_eq!(page(&ring, 0, 9), (vec![1, 2, 2, 4], 6), "{seq}");
+        }
+        assert!(ring.push(3, None, users(&["d"])), "another place");
+        assert_eq!(ring.after(6, 9), Page::Lost);
+        assert!(ring.push(4, None, users(&["d"])), "not known any more");
     }
 
     #[test]
