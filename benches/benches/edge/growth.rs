@@ -58,7 +58,7 @@ const SERIES: &[Series] = &[
         x: "routes in the policy (known API key)",
         grows: Grows::Routes,
         // The control plane takes no policy with more.
-        points: &[10.0, 100.0, 1_000.0, 2_000.0],
+        points: &[10.0, 100.0, 1_000.0, 10_000.0],
         is_logarithmic: true,
         judged: Judged::LastByFirst,
         outcome: KNOWN_KEY,

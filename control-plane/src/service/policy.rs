@@ -19,7 +19,7 @@ const MAX_LIMITS: usize = 200;
 /// What `accept` calls a session token of Clerk that comes in its cookie.
 pub const COOKIE: &str = "cookie";
 /// Most routes of one policy.
-const MAX_ROUTES: usize = 2000;
+const MAX_ROUTES: usize = 10_000;
 
 /// One fault of a policy.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -124,7 +124,7 @@ impl Reader {
                     policy.routes =
                         routes.into_iter().enumerate().map(|(at, route)| self.route(at, route, policy.mode)).collect();
                 }
-                ("routes", _) => self.fault("routes", "must be written as [[routes]], 2000 at most"),
+                ("routes", _) => self.fault("routes", "must be written as [[routes]], 10000 at most"),
                 _ => self.fault(&key, "unknown key (known: default, mode, limits, routes)"),
             }
         }
