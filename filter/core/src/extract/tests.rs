@@ -54,6 +54,25 @@ fn present_and_bad_never_falls_through() {
 }
 
 #[test]
+fn every_byte_at_every_place_of_a_token_is_seen() {
+    let good = b"Bearer AAAAAAAAAAAAAAAAAAAAAA";
+    for (place, byte) in (7..good.len()).flat_map(|place| (0..=255).map(move |byte| (place, byte))) {
+        let mut value = *good;
+        value[place] = byte;
+        let is_at_an_end = place == 7 || place == good.len() - 1;
+        match byte {
+            b',' => check(&[("auth", &value)], Err(Code::AmbiguousCredential)),
+            b' ' | b'\t' | b'\n' | b'\x0c' | b'\r' if is_at_an_end => {
+                let token = value[7..].trim_ascii();
+                check(&[("auth", &value)], Ok(Some(Credential::Token(token, Source::Header))));
+            }
+            b' ' | b'\t' | b'\n' | b'\x0c' | b'\r' => check(&[("auth", &value)], Err(Code::MalformedCredential)),
+            _ => check(&[("auth", &value)], Ok(Some(Credential::Token(&value[7..], Source::Header)))),
+        }
+    }
+}
+
+#[test]
 fn a_cookie_counts_only_where_the_route_takes_it() {
     assert_eq!(extract(&view(&[("cookie", b"__session=c")]), false), Ok(None));
 }
