@@ -63,7 +63,7 @@ impl Engine {
     }
 
     fn count(&mut self, wanted: &[Want<'_>], at: Crossing<'_>) -> Result<(), Stop> {
-        let counted = match self.limiter.pass(wanted, at.now.into(), &mut self.sealer, at.world) {
+        let counted = match self.limiter.pass(wanted, at.now.into(), &self.sealer, at.world) {
             Ok(standings) => {
                 self.counted.extend(standings);
                 Ok(())
@@ -93,7 +93,7 @@ impl Engine {
 
     /// Takes in what the control plane says to such a report; `None`: nothing.
     pub fn limits_answered(&mut self, answer: Option<LimitsAnswer>, now: Now, world: &dyn World) {
-        self.limiter.answered(answer, now.into(), &mut self.sealer, world);
+        self.limiter.answered(answer, now.into(), &self.sealer, world);
     }
 
     /// The name of this Envoy: the first worker that needs one gives it, and all others find it.
@@ -123,7 +123,7 @@ impl Engine {
     /// Time passes: what was counted in advance and is not used goes back to the other workers. May leave calls to make
     /// ([`Self::take_beside`]).
     pub fn tick(&mut self, now: Now, world: &dyn World) {
-        self.limiter.give_back(now.into(), &mut self.sealer, world);
+        self.limiter.give_back(now.into(), &self.sealer, world);
         self.report_limits(now, world);
     }
 }

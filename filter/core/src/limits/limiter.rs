@@ -124,7 +124,7 @@ impl Limiter {
         &mut self,
         wanted: &[Want<'_>],
         now: Moment,
-        sealer: &mut Sealer,
+        sealer: &Sealer,
         world: &dyn World,
     ) -> Result<Vec<Standing>, Exceeded> {
         let buckets: Vec<Bucket> = wanted.iter().map(|want| self.bucket(want)).collect();
@@ -182,7 +182,7 @@ impl Limiter {
     }
 
     /// Makes sure that there is a request to use. Returns for how many nanoseconds there is none; 0: there is.
-    fn ensure(&mut self, bucket: Bucket, now: Moment, sealer: &mut Sealer, world: &dyn World) -> u64 {
+    fn ensure(&mut self, bucket: Bucket, now: Moment, sealer: &Sealer, world: &dyn World) -> u64 {
         let Bucket { name, pace, .. } = bucket;
         let former = self.pieces.get(&name).copied().filter(|piece| piece.pace == pace);
         if let Some(piece) = former {
@@ -201,7 +201,7 @@ impl Limiter {
         self.draw(bucket, aim, now, sealer, world)
     }
 
-    fn draw(&mut self, bucket: Bucket, aim: u64, now: Moment, sealer: &mut Sealer, world: &dyn World) -> u64 {
+    fn draw(&mut self, bucket: Bucket, aim: u64, now: Moment, sealer: &Sealer, world: &dyn World) -> u64 {
         let Bucket { name, pace, closed } = bucket;
         let (slot, kind) = (slot::limit(name % SETS), Kind::of(pace.span()));
         for _ in 0..TRIES {
@@ -219,14 +219,15 @@ impl Limiter {
                 set.put(name, kind, after, now);
             }
             if changes || is_damaged {
-                let sealed = sealer.seal(&slot, &set.to_bytes(now));
-                if !sealed.is_some_and(|sealed| world.shared_swap(&slot, &sealed, version)) {
+                let marked = sealer.mark(&slot, &set.to_bytes(now));
+                if !world.shared_swap(&slot, &marked, version) {
                     continue;
                 }
             }
             let wait = if number == 0 { pace.wait(owed, now).max(1) } else { 0 };
             let closed_until = if number == 0 { now.0.saturating_add(wait.min(closed)) } else { 0 };
-            let watched = self.watch(name, number, now);
+            // What falls back by itself so soon need not be given back.
+            let watched = number > pace.gains_in(LASTS) && self.watch(name, number, now);
             let piece = Piece {
                 pace,
                 held: number,
@@ -255,7 +256,7 @@ impl Limiter {
     }
 
     /// Gives back what was taken and is not used, so that other workers can have it. Called now and then, beside requests.
-    pub fn give_back(&mut self, now: Moment, sealer: &mut Sealer, world: &dyn World) {
+    pub fn give_back(&mut self, now: Moment, sealer: &Sealer, world: &dyn World) {
         for _ in 0..GIVEN_BACK_AT_ONCE {
             let is_due = |(_, since): &mut (u64, Moment)| since.0.saturating_add(IDLE) <= now.0;
             let Some((name, _)) = self.watched.pop_front_if(is_due) else { return };
@@ -281,7 +282,7 @@ impl Limiter {
     }
 
     /// Takes in the answer to a report; `None`: there is none.
-    pub fn answered(&mut self, answer: Option<LimitsAnswer>, now: Moment, sealer: &mut Sealer, world: &dyn World) {
+    pub fn answered(&mut self, answer: Option<LimitsAnswer>, now: Moment, sealer: &Sealer, world: &dyn World) {
         for renewal in self.shares.answered(answer, now) {
             renew(&renewal, self.shares.envoys(), now, sealer, world);
             if let Some(piece) = self.pieces.get_mut(&renewal.name) {
@@ -292,7 +293,7 @@ impl Limiter {
 }
 
 /// Renews a lease. Where others write all the time it stays as it is, which is stricter.
-fn renew(renewal: &Renewal, envoys: u32, now: Moment, sealer: &mut Sealer, world: &dyn World) {
+fn renew(renewal: &Renewal, envoys: u32, now: Moment, sealer: &Sealer, world: &dyn World) {
     let (name, kind) = (renewal.name, Kind::of(renewal.share.span()));
     let slot = slot::limit(name % SETS);
     for _ in 0..TRIES {
@@ -303,25 +304,23 @@ fn renew(renewal: &Renewal, envoys: u32, now: Moment, sealer: &mut Sealer, world
             return;
         }
         set.put(name, kind, full_at, now);
-        let sealed = sealer.seal(&slot, &set.to_bytes(now));
-        if sealed.is_some_and(|sealed| world.shared_swap(&slot, &sealed, version)) {
+        let marked = sealer.mark(&slot, &set.to_bytes(now));
+        if world.shared_swap(&slot, &marked, version) {
             return;
         }
     }
 }
 
 /// Gives back to a bucket of which nobody has taken since; else what was taken falls back into it with time.
-fn return_to(name: u64, piece: &Piece, number: u64, now: Moment, sealer: &mut Sealer, world: &dyn World) {
+fn return_to(name: u64, piece: &Piece, number: u64, now: Moment, sealer: &Sealer, world: &dyn World) {
     let (slot, kind) = (slot::limit(name % SETS), Kind::of(piece.pace.span()));
     let Shared { mut set, version, .. } = read(&slot, now, sealer, world);
     if set.full_at(name, kind) != (piece.full_at, true) {
         return;
     }
     set.put(name, kind, piece.pace.before(piece.full_at, number), now);
-    if let Some(sealed) = sealer.seal(&slot, &set.to_bytes(now)) {
-        // If somebody else has written, it is as if they had taken: see above.
-        let _ = world.shared_swap(&slot, &sealed, version);
-    }
+    // If somebody else has written, it is as if they had taken: see above.
+    let _ = world.shared_swap(&slot, &sealer.mark(&slot, &set.to_bytes(now)), version);
 }
 
 /// A set as it lies in the shared memory.
@@ -333,10 +332,10 @@ struct Shared {
 }
 
 fn read(slot: &str, now: Moment, sealer: &Sealer, world: &dyn World) -> Shared {
-    let Some((sealed, version)) = world.shared_read(slot) else {
+    let Some((marked, version)) = world.shared_read(slot) else {
         return Shared { set: Set::default(), version: ABSENT, is_damaged: false };
     };
-    let set = sealer.open(slot, &sealed).and_then(|plain| Set::read(&plain));
+    let set = sealer.marked(slot, &marked).and_then(Set::read);
     let is_damaged = set.is_none();
     Shared { set: set.unwrap_or_else(|| Set::unreadable(now)), version, is_damaged }
 }
