@@ -2,6 +2,7 @@
 //! It must not measure anything itself. The same in every run: nothing here is random.
 
 pub mod plot;
+pub mod scenes;
 
 use std::{cell::RefCell, collections::HashMap};
 
