@@ -8,6 +8,7 @@ use sha2::{Sha256, Sha384, Sha512};
 use tollgate_protocol::issuer::IssuerKind;
 
 use super::super::alg::{Alg, HashName, NativeVerifier};
+use super::pkcs1::Pkcs1Key;
 use super::{KeyReason, der};
 
 /// Least modulus in bits (RFC 7518 section 3.3).
@@ -21,13 +22,19 @@ const RSA_MOST_EXPONENT: u64 = 1 << 32;
 
 /// An RSA public key.
 pub(super) struct RsaKey {
-    public: rsa::PublicKey,
+    scheme: Scheme,
+    hash: HashName,
     bytes: usize,
     spki: Vec<u8>,
 }
 
+enum Scheme {
+    Pkcs1(Pkcs1Key),
+    Pss(rsa::PublicKey),
+}
+
 impl RsaKey {
-    pub(super) fn load(n: &[u8], e: &[u8], kind: IssuerKind) -> Result<Self, KeyReason> {
+    pub(super) fn load(alg: Alg, n: &[u8], e: &[u8], kind: IssuerKind) -> Result<Self, KeyReason> {
         let (n, e) = (without_zeros(n), without_zeros(e));
         let bits = bits_of(n);
         let most = match kind {
@@ -50,30 +57,34 @@ impl RsaKey {
         if exponent % 2 == 0 || !(3..=RSA_MOST_EXPONENT).contains(&exponent) {
             return Err(KeyReason::Exponent);
         }
-        let number = BoxedUint::from_be_slice_vartime(n);
-        let public = rsa::PublicKey::new_with_size_limits(number, BoxedUint::from(exponent), RSA_LEAST..=most)
-            .map_err(|_| KeyReason::Modulus)?;
-        Ok(Self { public, bytes: n.len(), spki: der::spki_rsa(n, e) })
+        let scheme = match alg {
+            Alg::Ps256 | Alg::Ps384 | Alg::Ps512 => {
+                let number = BoxedUint::from_be_slice_vartime(n);
+                rsa::PublicKey::new_with_size_limits(number, BoxedUint::from(exponent), RSA_LEAST..=most)
+                    .ok()
+                    .map(Scheme::Pss)
+            }
+            Alg::Rs256 | Alg::Rs384 | Alg::Rs512 => Pkcs1Key::new(n, exponent).map(Scheme::Pkcs1),
+            Alg::Es256 | Alg::Es384 | Alg::EdDsa | Alg::Hs256 | Alg::Hs384 | Alg::Hs512 => return Err(KeyReason::Kty),
+        };
+        let scheme = scheme.ok_or(KeyReason::Modulus)?;
+        Ok(Self { scheme, hash: alg.hash(), bytes: n.len(), spki: der::spki_rsa(n, e) })
     }
 
-    pub(super) fn verify(&self, alg: Alg, message: &[u8], signature: &[u8], native: &dyn NativeVerifier) -> bool {
+    pub(super) fn verify(&self, message: &[u8], signature: &[u8], native: &dyn NativeVerifier) -> bool {
         // RFC 8017 sections 8.1.2 and 8.2.2, step 1.
         if signature.len() != self.bytes {
             return false;
         }
-        if matches!(alg, Alg::Rs256 | Alg::Rs384 | Alg::Rs512)
-            && let Some(answer) = native.verify(alg.hash(), &self.spki, signature, message)
-        {
-            return answer;
-        }
-        match alg {
-            Alg::Rs256 => self.public.pkcs1v15_verify::<Sha256>(message, signature).is_ok(),
-            Alg::Rs384 => self.public.pkcs1v15_verify::<Sha384>(message, signature).is_ok(),
-            Alg::Rs512 => self.public.pkcs1v15_verify::<Sha512>(message, signature).is_ok(),
-            Alg::Ps256 => self.public.pss_verify::<Sha256>(message, signature).is_ok(),
-            Alg::Ps384 => self.public.pss_verify::<Sha384>(message, signature).is_ok(),
-            Alg::Ps512 => self.public.pss_verify::<Sha512>(message, signature).is_ok(),
-            Alg::Es256 | Alg::Es384 | Alg::EdDsa | Alg::Hs256 | Alg::Hs384 | Alg::Hs512 => false,
+        match &self.scheme {
+            Scheme::Pkcs1(public) => native
+                .verify(self.hash, &self.spki, signature, message)
+                .unwrap_or_else(|| public.verify(self.hash, message, signature)),
+            Scheme::Pss(public) => match self.hash {
+                HashName::Sha256 => public.pss_verify::<Sha256>(message, signature).is_ok(),
+                HashName::Sha384 => public.pss_verify::<Sha384>(message, signature).is_ok(),
+                HashName::Sha512 => public.pss_verify::<Sha512>(message, signature).is_ok(),
+            },
         }
     }
 }

@@ -6,6 +6,7 @@ mod asymmetric;
 mod der;
 mod edwards;
 mod fault;
+mod pkcs1;
 mod roca;
 mod secret;
 
@@ -66,7 +67,7 @@ impl Key {
     /// Lengths and ranges are checked here before either sees the signature.
     pub fn verify(&self, message: &[u8], signature: &[u8], native: &dyn NativeVerifier) -> bool {
         match &self.material {
-            Material::Rsa(key) => key.verify(self.alg, message, signature, native),
+            Material::Rsa(key) => key.verify(message, signature, native),
             Material::P256(key) => key.verify(message, signature, native),
             Material::P384(key) => key.verify(message, signature, native),
             Material::Ed25519(key) => key.verify(message, signature),
@@ -127,7 +128,7 @@ impl Material {
         let material = match alg {
             Alg::Rs256 | Alg::Rs384 | Alg::Rs512 | Alg::Ps256 | Alg::Ps384 | Alg::Ps512 => {
                 expect(jwk, "RSA", None)?;
-                Self::Rsa(RsaKey::load(&member("n", jwk.n.as_deref())?, &member("e", jwk.e.as_deref())?, kind)?)
+                Self::Rsa(RsaKey::load(alg, &member("n", jwk.n.as_deref())?, &member("e", jwk.e.as_deref())?, kind)?)
             }
             Alg::Es256 => {
                 expect(jwk, "EC", Some("P-256"))?;
