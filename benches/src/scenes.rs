@@ -3,6 +3,8 @@
 
 use std::{cell::RefCell, collections::BTreeMap, hint::black_box, rc::Rc};
 
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use rsa::BoxedUint;
 use tollgate_core::{
     decide::{self, Caller},
     engine::{Engine, Step},
@@ -25,6 +27,10 @@ use crate::{Host, NOW, decide, engine, header_map, introduce};
 
 /// The algorithms whose verification is measured.
 pub const ALGORITHMS: [Alg; 6] = [Alg::Hs256, Alg::Rs256, Alg::Ps256, Alg::Es256, Alg::Es384, Alg::EdDsa];
+/// The verification of RS256 where the host has no crypto.
+pub const IN_THE_VM: &str = "verify RS256 in Rust";
+/// What it was at first, as far as it was arithmetic: the signature alone, by the `rsa` crate's own function.
+pub const IN_THE_VM_AT_FIRST: &str = "the signature of RS256 alone, by the rsa crate (as at first)";
 /// The whole request whose parts the stages of a known token are.
 pub const KNOWN_TOKEN: &str = "known token";
 /// The stages of [`KNOWN_TOKEN`] that can be called alone, in their order. What is left of the whole is `identify`: to find
@@ -180,7 +186,21 @@ fn stages(sign: Sign, jwk: fn(Alg) -> Jwk) -> Vec<Scene> {
             usize::from(verify(token, Source::Header, set, NOW.seconds(), &Limits::default(), &NoNative).is_ok())
         })
     }));
+    scenes.push(by_the_rsa_crate(sign, &jwk(Alg::Rs256)));
     scenes
+}
+
+fn by_the_rsa_crate(sign: Sign, jwk: &Jwk) -> Scene {
+    let decoded = |text: &str| URL_SAFE_NO_PAD.decode(text).expect("base64url");
+    let number = |member: &Option<String>| BoxedUint::from_be_slice_vartime(&decoded(member.as_deref().expect("RSA")));
+    let key = rsa::PublicKey::new(number(&jwk.n), number(&jwk.e)).expect("a key");
+    let token = token(Alg::Rs256, sign);
+    let (message, signature) = token.rsplit_once('.').expect("a token");
+    let (message, signature) = (message.to_owned(), decoded(signature));
+    scene("stage", IN_THE_VM_AT_FIRST, move || {
+        let message = black_box(message.as_bytes());
+        usize::from(key.pkcs1v15_verify::<sha2::Sha256>(message, &signature).is_ok())
+    })
 }
 
 fn requests(sign: Sign, jwk: fn(Alg) -> Jwk) -> Vec<Scene> {

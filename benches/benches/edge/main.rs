@@ -118,7 +118,7 @@ async fn run(args: &Args) {
             "edge latency" => latency::run(&mut world, args, &budget).await,
             "host calls" => host_calls::table(&budget, &recorded),
             "edge growth" => growth::run(&mut world, args, &budget).await,
-            "stages" => stages::table(),
+            "stages" => stages::table(&budget),
             "edge memory" => memory::run(&mut world, args, &budget).await,
             other => unreachable!("{other} is no part"),
         };

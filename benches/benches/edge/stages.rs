@@ -9,7 +9,9 @@ use std::{
 };
 
 use serde_json::Value;
-use tollgate_benches::scenes::{KNOWN_TOKEN, STAGES_OF_KNOWN_TOKEN};
+use tollgate_benches::scenes::{IN_THE_VM, IN_THE_VM_AT_FIRST, KNOWN_TOKEN, STAGES_OF_KNOWN_TOKEN};
+
+use crate::report::Budget;
 
 /// Middle, lowest and highest, in µs.
 type Spread = [f64; 3];
@@ -17,7 +19,7 @@ type Spread = [f64; 3];
 type Figures = BTreeMap<(String, String), [Option<Spread>; 2]>;
 
 /// Returns the table.
-pub(crate) fn table() -> String {
+pub(crate) fn table(budget: &Budget) -> String {
     let mut text = format!(
         "{}\n\nWithout Envoy, on one core: natively (Criterion: the mean, and its confidence interval of 95 %), and inside \
          wasm under Node, whose engine is Envoy's (the median of 15 samples, the lowest and highest), built as the module is. \
@@ -40,6 +42,8 @@ pub(crate) fn table() -> String {
         text.push_str("| the benchmark `stages` has not run yet | | | | | | |\n");
         return text;
     }
+    let vm = |name| figures.get(&key("stage", name)).and_then(|spreads| Some(spreads[1]?[0]));
+    let fall_back = vm(IN_THE_VM).zip(vm(IN_THE_VM_AT_FIRST)).map(|(now, at_first)| now / at_first);
     // Those that make up a request first, in their order, and what is left of it.
     let known: Vec<_> = STAGES_OF_KNOWN_TOKEN.iter().filter_map(|name| figures.remove(&key("stage", name))).collect();
     for (name, spreads) in STAGES_OF_KNOWN_TOKEN.iter().zip(&known) {
@@ -56,6 +60,14 @@ pub(crate) fn table() -> String {
     for ((group, name), spreads) in &figures {
         let group = if group == "stage" { "a token not seen before" } else { "a whole request" };
         row(&mut text, group, name, spreads);
+    }
+    if let Some(ratio) = fall_back {
+        let _ = write!(
+            text,
+            "\nThe fall-back, where Envoy has no crypto of its own, in wasm: all of `{IN_THE_VM}` ÷ {IN_THE_VM_AT_FIRST}.\n\n\
+             | ratio | target | |\n| --- | --- | --- |\n| {ratio:.2} | {} |\n",
+            budget.verdict("fall-back: RS256 in the VM", ratio)
+        );
     }
     text
 }
