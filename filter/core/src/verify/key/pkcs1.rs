@@ -34,8 +34,11 @@ pub(super) struct Pkcs1Key {
 }
 
 impl Pkcs1Key {
-    /// `n` is big-endian without leading zeros. `None` if it is even.
+    /// `n` is big-endian without leading zeros. `None` if it is even, or the exponent is, or is 1.
     pub(super) fn new(n: &[u8], exponent: u64) -> Option<Self> {
+        if exponent < 3 || exponent % 2 == 0 {
+            return None;
+        }
         let modulus = Odd::new(BoxedUint::from_be_slice_vartime(n)).into_option()?;
         Some(Self { params: BoxedMontyParams::new_vartime(modulus), exponent, bytes: n.len() })
     }
@@ -58,16 +61,18 @@ impl Pkcs1Key {
         if number >= *self.params.modulus().as_ref() {
             return None;
         }
-        let base = BoxedMontyForm::new(number, &self.params);
+        let base = BoxedMontyForm::new(number.clone(), &self.params);
         let mut power = base.clone();
-        for bit in (0..self.exponent.checked_ilog2()?).rev() {
+        for bit in (1..self.exponent.checked_ilog2()?).rev() {
             power = power.square();
             if self.exponent.wrapping_shr(bit) % 2 == 1 {
                 power = power.mul(&base);
             }
         }
+        // The exponent is odd, so the last step multiplies: here by the number as it is, which undoes Montgomery's form.
+        let power = power.square().mul(&BoxedMontyForm::from_montgomery(number, &self.params));
         // As wide as the library's limbs. It is below the modulus, so what is cut off are zeros.
-        let wide = power.retrieve().to_be_bytes();
+        let wide = power.as_montgomery().to_be_bytes();
         wide.get(wide.len().checked_sub(self.bytes)?..).map(<[u8]>::to_vec)
     }
 }
@@ -105,7 +110,7 @@ mod tests {
             *n.last_mut().unwrap() |= 1;
             n
         });
-        let exponent = prop_oneof![4 => Just(65537), 1 => Just(3), 3 => (1_u64..1 << 31).prop_map(|half| half * 2 + 1)];
+        let exponent = prop_oneof![4 => Just(65537), 1 => Just(3), 1 => Just(5), 3 => (1_u64..1 << 31).prop_map(|half| half * 2 + 1)];
         (modulus, exponent)
     }
 
@@ -134,8 +139,11 @@ mod tests {
     }
 
     #[test]
-    fn an_even_modulus_is_no_key() {
+    fn even_numbers_are_no_key() {
         assert!(Pkcs1Key::new(&[0xfe; 256], 65537).is_none());
+        for exponent in [0, 1, 2, 4, 65536, 1 << 32] {
+            assert!(Pkcs1Key::new(&[0xff; 256], exponent).is_none(), "{exponent}");
+        }
     }
 
     #[test]
