@@ -36,7 +36,7 @@ pub(super) struct Pkcs1Key {
 impl Pkcs1Key {
     /// `n` is big-endian without leading zeros. `None` if it is even, or the exponent is, or is 1.
     pub(super) fn new(n: &[u8], exponent: u64) -> Option<Self> {
-        if exponent < 3 || exponent % 2 == 0 {
+        if exponent < 3 || exponent.is_multiple_of(2) {
             return None;
         }
         let modulus = Odd::new(BoxedUint::from_be_slice_vartime(n)).into_option()?;
