@@ -38,7 +38,7 @@ wasm_cargo() {
   local home=${CARGO_HOME:-$HOME/.cargo}
   # SIMD: every V8 of a supported Envoy has it. Limbs of 32 bits: crypto-bigint takes 64 here, but wasm32 has no product
   # of 128 bits, so each of its multiplications is a call that does four.
-  local -x CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUSTFLAGS="-C target-feature=+simd128 --cfg cpubits=\"32\""
+  local -x CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUSTFLAGS="-C target-feature=+simd128 --cfg cpubits=\"${WASM_LIMBS:-32}\""
   CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUSTFLAGS+=" --remap-path-prefix=$home=cargo"
   if [ "${TOLLGATE_WASM_TOOLCHAIN:-rustup}" = debian ]; then
     # Debian ships the library's source instead of a built one. Building it is a nightly feature, which
