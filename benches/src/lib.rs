@@ -1,6 +1,7 @@
 //! What the benchmarks measure, as data: a VM that knows its people, and requests as Envoy hands them over.
 //! It must not measure anything itself. The same in every run: nothing here is random.
 
+pub mod budget;
 pub mod plot;
 pub mod scenes;
 

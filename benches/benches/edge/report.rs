@@ -1,6 +1,8 @@
 //! Figures of all turns as tables, beside the targets of `budget.toml`. It must not know how they came about.
 
-use std::{collections::BTreeMap, fmt::Write as _};
+use std::fmt::Write as _;
+
+pub(crate) use tollgate_benches::budget::Budget;
 
 use crate::cases::Case;
 
@@ -9,24 +11,6 @@ pub(crate) fn write(part: &str, text: &str) -> std::io::Result<()> {
     let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../BENCHMARKS.md");
     let begin = format!("<!-- {part}: begin (written by `make bench`) -->");
     tollgate_benches::put_between(file, &begin, &format!("<!-- {part}: end -->"), text)
-}
-
-/// Targets, by the name of what they are about.
-#[derive(Debug, Clone)]
-pub(crate) struct Budget(BTreeMap<String, f64>);
-
-impl Budget {
-    pub(crate) fn read() -> Self {
-        Self(toml::from_str(include_str!("../../budget.toml")).expect("benches/budget.toml"))
-    }
-
-    /// The last two columns of a table: target, and whether it is met.
-    pub(crate) fn verdict(&self, name: &str, figure: f64) -> String {
-        match self.0.get(name) {
-            Some(target) => format!("≤ {target} | {}", if figure <= *target { "met" } else { "missed" }),
-            None => " | ".to_owned(),
-        }
-    }
 }
 
 /// The same figure of several turns.
