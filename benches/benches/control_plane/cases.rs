@@ -1,18 +1,24 @@
 //! What is asked. It must not know how it is measured.
 
+use std::net::SocketAddr;
+
 use serde_json::{Value, json};
 use tollgate_protocol::{
-    KeyHash,
     credits::{LEASES_PATH, USAGE_PATH},
     edge::{RESOLVE_PATH, ResolveRequest},
 };
 use tollgate_tests::http::Request;
 
-use crate::world::{SECRET, World, clerk};
+use crate::{
+    people,
+    world::{SECRET, World},
+};
 
 /// A kind of load.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Case {
+    /// An answer that needs no store: what any call costs.
+    Health,
     /// The key of a user.
     KnownKey,
     /// A key that was never issued.
@@ -21,6 +27,8 @@ pub(crate) enum Case {
     KnownClerk,
     /// The first session of somebody: a user is made.
     NewClerk,
+    /// A user issues a key.
+    IssueKey,
     /// A hundred counts in one batch.
     Usage,
     /// A lease is taken.
@@ -30,64 +38,93 @@ pub(crate) enum Case {
 }
 
 /// Every case, in the order of each turn.
-pub(crate) const CASES: &[Case] =
-    &[Case::KnownKey, Case::UnknownKey, Case::KnownClerk, Case::NewClerk, Case::Usage, Case::Lease, Case::FanOut];
+pub(crate) const CASES: &[Case] = &[
+    Case::Health,
+    Case::KnownKey,
+    Case::UnknownKey,
+    Case::KnownClerk,
+    Case::NewClerk,
+    Case::IssueKey,
+    Case::Usage,
+    Case::Lease,
+    Case::FanOut,
+];
 
 /// Counts of one batch.
-pub(crate) const BATCH: usize = 100;
+const BATCH: u64 = 100;
 
 impl Case {
     /// For the table.
     pub(crate) fn name(self) -> &'static str {
         match self {
+            Self::Health => "an answer without the store",
             Self::KnownKey => "resolve, known API key",
             Self::UnknownKey => "resolve, unknown API key",
             Self::KnownClerk => "resolve, known Clerk user",
             Self::NewClerk => "resolve, new Clerk user",
+            Self::IssueKey => "issue an API key",
             Self::Usage => "usage, batch of 100",
             Self::Lease => "leases, take one",
             Self::FanOut => "sync, fan-out of a change",
         }
     }
 
+    /// Who is asked: the public API where people ask, else the listener of the edges.
+    pub(crate) fn listener(self, world: &World) -> SocketAddr {
+        if self == Self::IssueKey { world.api } else { world.edge }
+    }
+
+    /// The status of a good answer.
+    pub(crate) fn status(self) -> u16 {
+        if self == Self::IssueKey { 201 } else { 200 }
+    }
+
     /// The request of a number; every number's is another one.
     pub(crate) fn request(self, world: &World, number: u64) -> Request {
         // A large odd step walks over all of them without following the order in which they were made.
-        let known = number.wrapping_mul(7_919) % world.users.len().max(1) as u64;
-        let at = usize::try_from(known).unwrap_or_default();
+        let known = number.wrapping_mul(7_919) % world.people;
+        let of_key = |hash| post(RESOLVE_PATH, &resolve(&ResolveRequest::ApiKey { hash }));
         match self {
-            Self::KnownKey => post(RESOLVE_PATH, &resolve(&ResolveRequest::ApiKey { hash: world.hashes[at] })),
-            Self::UnknownKey => {
-                let mut hash = [0xA5; 32];
-                hash[..8].copy_from_slice(&number.to_be_bytes());
-                post(RESOLVE_PATH, &resolve(&ResolveRequest::ApiKey { hash: KeyHash(hash) }))
+            Self::Health => Request::get("/healthz"),
+            Self::KnownKey => of_key(people::key_hash(known)),
+            Self::UnknownKey => of_key(people::unknown_hash(number)),
+            Self::KnownClerk => post(RESOLVE_PATH, &resolve(&people::clerk(known))),
+            Self::NewClerk | Self::FanOut => post(RESOLVE_PATH, &resolve(&people::clerk(1_000_000_000 + number))),
+            Self::IssueKey => {
+                let request = json_request("/api/keys", &json!({"name": "laptop"}));
+                request.header("x-auth-assertion", world.signer.sign(&people::user_id(known)))
             }
-            Self::KnownClerk => post(RESOLVE_PATH, &resolve(&clerk(known))),
-            Self::NewClerk | Self::FanOut => post(RESOLVE_PATH, &resolve(&clerk(1_000_000_000 + number))),
-            Self::Usage => post(USAGE_PATH, &batch(world, at, number)),
-            Self::Lease => post(LEASES_PATH, &lease(world, at, number)),
+            Self::Usage => post(USAGE_PATH, &batch(world, known, number)),
+            Self::Lease => post(LEASES_PATH, &lease(known, number)),
         }
     }
 }
 
+fn json_request(path: &str, body: &Value) -> Request {
+    Request::post(path, body.to_string()).header("Content-Type", "application/json")
+}
+
+/// As an Envoy asks.
 fn post(path: &str, body: &Value) -> Request {
-    Request::post(path, body.to_string()).header("Content-Type", "application/json").bearer(SECRET)
+    json_request(path, body).bearer(SECRET)
 }
 
 fn resolve(request: &ResolveRequest) -> Value {
     serde_json::to_value(request).unwrap_or_default()
 }
 
-fn batch(world: &World, first: usize, number: u64) -> Value {
-    let counts = world.users.iter().cycle().skip(first).take(BATCH).map(|(user, key)| {
+fn batch(world: &World, first: u64, number: u64) -> Value {
+    let counts = (first..first + BATCH).map(|person| {
+        let person = person % world.people;
+        let (user, key) = (people::user_id(person), people::key_id(person));
         json!({"user_id": user, "key_id": key, "requests": 3, "tokens": 5, "last_used_at": 1_790_000_000_u64})
     });
     json!({"node": "bench", "batch": number, "requests": counts.collect::<Vec<_>>()})
 }
 
-fn lease(world: &World, at: usize, number: u64) -> Value {
+fn lease(person: u64, number: u64) -> Value {
     let take = json!({
-        "request": format!("r{number}"), "user_id": world.users[at].0, "wanted": 1, "least": 1, "seconds": 60,
+        "request": format!("r{number}"), "user_id": people::user_id(person), "wanted": 1, "least": 1, "seconds": 60,
     });
     json!({"node": "bench", "take": [take]})
 }

@@ -53,7 +53,7 @@ pub(crate) async fn run(world: &World, case: Case, args: Args) -> Figures {
     let began = Instant::now();
     let mut times = match case {
         Case::FanOut => fan_out(world, case, args).await,
-        _ => load(world, case, Duration::from_secs(args.seconds)).await,
+        _ => load(world, case, args.length()).await,
     };
     let took = began.elapsed();
     let cpu = self::cpu(world) - cpu;
@@ -78,14 +78,14 @@ async fn load(world: &World, case: Case, length: Duration) -> Vec<Duration> {
     let mut asking = Vec::new();
     for _ in 0..CONNECTIONS {
         asking.push(async {
-            let mut connection = Connection::open(world.edge).await.expect("a connection");
+            let mut connection = Connection::open(case.listener(world)).await.expect("a connection");
             let mut times = Vec::new();
             while Instant::now() < until {
                 let request = case.request(world, NUMBER.fetch_add(1, Ordering::Relaxed));
                 let began = Instant::now();
                 let answer = connection.send(&request).await.expect("an answer");
                 times.push(began.elapsed());
-                assert_eq!(answer.status, 200, "{case:?}: {}", answer.text());
+                assert_eq!(answer.status, case.status(), "{case:?}: {}", answer.text());
             }
             times
         });
@@ -133,7 +133,7 @@ async fn held(world: &World, polls: usize) {
 }
 
 /// CPU time so far of everything that answers.
-fn cpu(world: &World) -> Duration {
+pub(crate) fn cpu(world: &World) -> Duration {
     let ticks = |process: &u32| {
         let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
         // The name, in brackets, may hold spaces. Fields 14 and 15 are user and system time, counted from 1.

@@ -4,8 +4,38 @@ use std::{collections::BTreeMap, fmt::Write as _};
 
 use crate::{Args, Case, Figures};
 
+const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../BENCHMARKS.md");
 const BEGIN: &str = "<!-- control plane: begin (written by `make bench`) -->";
 const END: &str = "<!-- control plane: end -->";
+
+/// The same figure of several turns, in order of size.
+#[derive(Debug, Clone)]
+pub(crate) struct Spread(Vec<f64>);
+
+impl Spread {
+    /// Of these.
+    pub(crate) fn of(values: impl Iterator<Item = f64>) -> Self {
+        let mut values: Vec<f64> = values.collect();
+        values.sort_by(f64::total_cmp);
+        Self(values)
+    }
+
+    /// The one in the middle.
+    pub(crate) fn median(&self) -> f64 {
+        self.0.get(self.0.len() / 2).copied().unwrap_or(f64::NAN)
+    }
+
+    fn ends(&self) -> (f64, f64) {
+        let end = |value: Option<&f64>| value.copied().unwrap_or(f64::NAN);
+        (end(self.0.first()), end(self.0.last()))
+    }
+
+    /// `1.23 (1.20–1.31)`: the median, the lowest and the highest.
+    pub(crate) fn text(&self) -> String {
+        let (low, high) = self.ends();
+        format!("{:.2} ({low:.2}–{high:.2})", self.median())
+    }
+}
 
 /// Figures by case and store.
 pub(crate) struct Report {
@@ -24,60 +54,51 @@ impl Report {
         self.figures.entry((case, store)).or_default().push(figures);
     }
 
+    fn spread(&self, case: Case, store: &'static str, pick: fn(&Figures) -> f64) -> Spread {
+        Spread::of(self.figures[&(case, store)].iter().map(pick))
+    }
+
     /// The tables.
     pub(crate) fn text(&self) -> String {
-        let Args { users, seconds, turns, polls } = self.args;
+        let Args { users, millis, turns, polls } = self.args;
         let mut text = format!(
-            "{}\n\n{users} users with a key each; 8 connections that ask again as soon as they are answered; {turns} turns \
-             of {seconds} s, SQLite and MongoDB (a replica set of one mongod) by turns; medians, and the lowest and \
-             highest rate. CPU is that of the control plane and of mongod together, for each answer. The client runs on \
-             the same cores.\n\n",
+            "{}\n\n{users} users with a key each in each store; 8 connections that ask again as soon as they are answered; \
+             {turns} turns of {millis} ms, SQLite and MongoDB (a replica set of one mongod with 2 GB for its cache) by \
+             turns; medians, and the lowest and highest rate. CPU is that of the control plane and of mongod together, for \
+             each answer; the last column compares it with that of an answer of the same server which needs no store. The \
+             client runs on the same cores.\n\n",
             tollgate_benches::machine()
         );
-        text.push_str("| asked | store | answers/s (lowest–highest) | p50 ms | p99 ms | CPU µs |\n");
-        text.push_str("| --- | --- | --- | --- | --- | --- |\n");
-        for ((case, store), figures) in self.figures.iter().filter(|((case, _), _)| *case != Case::FanOut) {
-            let of = |pick: fn(&Figures) -> f64| median(figures.iter().map(pick).collect());
-            let rates: Vec<f64> = figures.iter().filter_map(|one| one.rate).collect();
-            let (low, high) =
-                (rates.iter().copied().fold(f64::MAX, f64::min), rates.iter().copied().fold(0.0, f64::max));
-            let (rate, p50, p99, cpu) =
-                (of(|one| one.rate.unwrap_or(f64::NAN)), of(|one| one.p50), of(|one| one.p99), of(|one| one.cpu));
-            line(
-                &mut text,
-                format_args!(
-                    "| {} | {store} | {rate:.0} ({low:.0}–{high:.0}) | {p50:.2} | {p99:.2} | {cpu:.0} |",
-                    case.name()
-                ),
+        text.push_str("| asked | store | answers/s (lowest–highest) | p50 ms | p99 ms | CPU µs | ÷ without store |\n");
+        text.push_str("| --- | --- | --- | --- | --- | --- | --- |\n");
+        for &(case, store) in self.figures.keys().filter(|(case, _)| *case != Case::FanOut) {
+            let median = |pick| self.spread(case, store, pick).median();
+            let rate = self.spread(case, store, |one| one.rate.unwrap_or(f64::NAN));
+            let ((low, high), cpu) = (rate.ends(), median(|one| one.cpu));
+            let _ = writeln!(
+                text,
+                "| {} | {store} | {:.0} ({low:.0}–{high:.0}) | {:.2} | {:.2} | {cpu:.0} | {:.1} |",
+                case.name(),
+                rate.median(),
+                median(|one| one.p50),
+                median(|one| one.p99),
+                cpu / self.spread(Case::Health, store, |one| one.cpu).median(),
             );
         }
-        line(
-            &mut text,
-            format_args!(
-                "\nA change, until it is heard by {polls} Envoys that wait for one (`sync`), from the moment at which it is \
-             asked for:\n\n| store | half of them, ms | 99 of 100, ms |\n| --- | --- | --- |"
-            ),
+        let _ = writeln!(
+            text,
+            "\nA change, until it is heard by {polls} Envoys that wait for one (`sync`), from the moment at which it is asked \
+             for:\n\n| store | half of them, ms | 99 of 100, ms |\n| --- | --- | --- |"
         );
-        for ((_, store), figures) in self.figures.iter().filter(|((case, _), _)| *case == Case::FanOut) {
-            let of = |pick: fn(&Figures) -> f64| median(figures.iter().map(pick).collect());
-            line(&mut text, format_args!("| {store} | {:.1} | {:.1} |", of(|one| one.p50), of(|one| one.p99)));
+        for &(case, store) in self.figures.keys().filter(|(case, _)| *case == Case::FanOut) {
+            let median = |pick| self.spread(case, store, pick).median();
+            let _ = writeln!(text, "| {store} | {:.1} | {:.1} |", median(|one| one.p50), median(|one| one.p99));
         }
         text
     }
 }
 
-fn line(text: &mut String, what: std::fmt::Arguments<'_>) {
-    // Writing into a String cannot fail.
-    let _ = text.write_fmt(what);
-    text.push('\n');
-}
-
-fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
-}
-
-/// Puts the tables between the marks in a file; the rest of it stays.
-pub(crate) fn write(file: &str, text: &str) -> std::io::Result<()> {
-    tollgate_benches::put_between(file, BEGIN, END, text)
+/// Puts the tables between the marks in BENCHMARKS.md; the rest of it stays.
+pub(crate) fn write(text: &str) -> std::io::Result<()> {
+    tollgate_benches::put_between(FILE, BEGIN, END, text)
 }

@@ -1,116 +1,141 @@
-//! A control plane as a program, on a store that is filled. It must not know what is measured.
+//! A control plane as a program, on a store that grows. It must not know what is measured.
 
-use std::{net::SocketAddr, path::PathBuf, sync::Arc};
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use tempfile::TempDir;
 use tollgate::{
     app::App,
     config::{Config, Secret, StoreLocation},
-    service::{
-        keys::{self, NewKey},
-        users,
-    },
 };
-use tollgate_protocol::{KeyHash, edge::ResolveRequest};
+use tollgate_protocol::edge::{SYNC_PATH, SyncAnswer};
 use tollgate_tests::{
     control_plane::{ControlPlane, Kind},
+    http::{self, Request},
     mongod::Cluster,
-    ports,
+    ports, wait,
+};
+
+use crate::{
+    assertion::Signer,
+    fill::{self, First},
+    measure,
 };
 
 /// The edge secret of every world.
 pub(crate) const SECRET: &str = "edge-secret-of-the-benchmarks";
-/// The issuer of everyone who is signed in.
-pub(crate) const ISSUER: &str = "https://clerk.bench.example";
+/// Memory for data in mongod, as on a small machine of its own; the harness of the tests gives it less.
+const MONGOD_CACHE: &str = "cache_size=2G";
+const DATABASE: &str = "bench";
 
-/// One running control plane.
+/// Where the people are.
+enum Store {
+    Sqlite(PathBuf),
+    Mongodb(Cluster),
+}
+
+/// A store, and the control plane on it while it does not grow.
 pub(crate) struct World {
     /// Name of its store.
     pub(crate) name: &'static str,
     /// Its edge listener.
     pub(crate) edge: SocketAddr,
-    /// Hashes of keys that are there.
-    pub(crate) hashes: Vec<KeyHash>,
-    /// Ids of users that are there, and of their keys.
-    pub(crate) users: Vec<(String, String)>,
+    /// The listener of its public API.
+    pub(crate) api: SocketAddr,
+    /// How many people are there, numbered from 0.
+    pub(crate) people: u64,
+    /// Signs for callers of the public API.
+    pub(crate) signer: Signer,
     /// The processes whose time is counted: the control plane, and its database.
     pub(crate) processes: Vec<u32>,
-    _control_plane: ControlPlane,
-    _cluster: Option<Arc<Cluster>>,
-    _folder: TempDir,
+    config: Config,
+    first: First,
+    control_plane: Option<ControlPlane>,
+    store: Store,
+    folder: TempDir,
 }
 
 impl World {
     /// On SQLite.
-    pub(crate) async fn sqlite(users: usize) -> Self {
+    pub(crate) async fn sqlite() -> Self {
         let folder = tempfile::tempdir().expect("a folder");
-        let store = StoreLocation::Sqlite(folder.path().join("tollgate.db"));
-        Self::start("SQLite", store, users, folder, None).await
+        let file = folder.path().join("tollgate.db");
+        Self::new("SQLite", StoreLocation::Sqlite(file.clone()), Store::Sqlite(file), folder).await
     }
 
     /// On a replica set of one real mongod.
-    pub(crate) async fn mongodb(users: usize) -> Self {
+    pub(crate) async fn mongodb() -> Self {
+        let cluster = Cluster::set(1).await;
+        let admin = cluster.database("admin").await;
+        let cache = mongodb::bson::doc! { "setParameter": 1, "wiredTigerEngineRuntimeConfig": MONGOD_CACHE };
+        admin.run_command(cache).await.expect("a larger cache");
         let folder = tempfile::tempdir().expect("a folder");
-        let cluster = Arc::new(Cluster::set(1).await);
-        let store = cluster.location("bench");
-        Self::start("MongoDB", store, users, folder, Some(cluster)).await
+        Self::new("MongoDB", cluster.location(DATABASE), Store::Mongodb(cluster), folder).await
     }
 
-    async fn start(
-        name: &'static str,
-        store: StoreLocation,
-        number: usize,
-        folder: TempDir,
-        cluster: Option<Arc<Cluster>>,
-    ) -> Self {
-        let mut config = Config::new(store, Secret::new(SECRET));
+    async fn new(name: &'static str, location: StoreLocation, store: Store, folder: TempDir) -> Self {
+        let mut config = Config::new(location, Secret::new(SECRET));
         config.api_listen = SocketAddr::from(([127, 0, 0, 1], ports::free()));
         config.edge_listen = SocketAddr::from(([127, 0, 0, 1], ports::free()));
-        let (hashes, users) = fill(&App::open(&config).await.expect("the store opens"), number).await;
-        let log: PathBuf = folder.path().join("log");
-        let control_plane = ControlPlane::start(Kind::Program, &config, log).await;
-        let mut processes: Vec<u32> = control_plane.process().into_iter().collect();
-        processes.extend(cluster.iter().flat_map(|cluster| cluster.processes()));
+        let first = First::make(&App::open(&config).await.expect("the store opens")).await;
+        let control_plane = start(&config, &folder).await;
         Self {
             name,
             edge: config.edge_listen,
-            hashes,
-            users,
-            processes,
-            _control_plane: control_plane,
-            _cluster: cluster,
-            _folder: folder,
+            api: config.api_listen,
+            people: 0,
+            signer: signer(config.edge_listen).await,
+            processes: Vec::new(),
+            config,
+            first,
+            control_plane: Some(control_plane),
+            store,
+            folder,
         }
     }
-}
 
-async fn fill(app: &App, number: usize) -> (Vec<KeyHash>, Vec<(String, String)>) {
-    let (mut hashes, mut ids) = (Vec::new(), Vec::new());
-    for number in 0..number {
-        let subject = subject(number as u64);
-        let email = format!("{subject}@example.com");
-        let user = users::ensure(app, &email, true, Some("A Name")).await.expect("a user");
-        tollgate::service::resolve::resolve(app, &clerk(number as u64)).await.expect("linked");
-        let new = NewKey { name: "editor".into(), scopes: vec!["read".into()], expires_at: None, rate: None };
-        let issued = keys::issue(app, &user.id, &new).await.expect("a key");
-        hashes.push(issued.key.hash);
-        ids.push((user.id.as_str().to_owned(), issued.key.id.as_str().to_owned()));
+    /// Adds people until there are so many. The control plane is away meanwhile: it would be told of each of them.
+    pub(crate) async fn grow(&mut self, people: u64) {
+        if let Some(control_plane) = self.control_plane.take() {
+            control_plane.terminate().await;
+        }
+        let (numbers, first) = (self.people..people, self.first.clone());
+        match &self.store {
+            Store::Sqlite(file) => {
+                let file = file.clone();
+                let filled = tokio::task::spawn_blocking(move || fill::sqlite::fill(&file, &first, numbers)).await;
+                filled.expect("it ends").expect("SQLite is filled");
+            }
+            Store::Mongodb(cluster) => {
+                let database = cluster.database(DATABASE).await;
+                fill::mongodb::fill(&database, &first, numbers).await.expect("MongoDB is filled");
+            }
+        }
+        self.people = people;
+        let control_plane = start(&self.config, &self.folder).await;
+        self.processes = control_plane.process().into_iter().collect();
+        if let Store::Mongodb(cluster) = &self.store {
+            self.processes.extend(cluster.processes());
+        }
+        self.control_plane = Some(control_plane);
     }
-    (hashes, ids)
-}
 
-fn subject(number: u64) -> String {
-    format!("user_bench{number:020}")
-}
-
-/// Somebody who is signed in with Clerk.
-pub(crate) fn clerk(number: u64) -> ResolveRequest {
-    ResolveRequest::Clerk {
-        issuer: ISSUER.into(),
-        subject: subject(number),
-        email: Some(format!("{}@example.com", subject(number))),
-        email_verified: true,
-        name: Some("A Name".into()),
-        impersonated: false,
+    /// Waits until nothing is left to do: a control plane that starts on MongoDB reads what has happened lately.
+    pub(crate) async fn settle(&self) {
+        let rests = || async {
+            let before = measure::cpu(self);
+            tokio::time::sleep(Duration::from_millis(300)).await;
+            (measure::cpu(self) - before < Duration::from_millis(30)).then_some(())
+        };
+        wait::until("the control plane rests", Duration::from_secs(60), rests).await;
     }
+}
+
+async fn start(config: &Config, folder: &TempDir) -> ControlPlane {
+    ControlPlane::start(Kind::Program, config, folder.path().join("log")).await
+}
+
+async fn signer(edge: SocketAddr) -> Signer {
+    let answer = http::send(edge, &Request::get(SYNC_PATH).bearer(SECRET)).await.expect("an answer");
+    let answer: SyncAnswer = serde_json::from_slice(&answer.body).expect("a sync answer");
+    Signer::new(answer.settings.and_then(|settings| settings.assertion).expect("a key for assertions"))
 }
