@@ -48,9 +48,5 @@ fn copying(connection: &Connection, table: &str, own: &[&str]) -> Result<String>
         None => column.clone(),
     };
     let values: Vec<String> = columns.iter().map(value).collect();
-    Ok(format!(
-        "INSERT INTO {table} ({}) SELECT {} FROM {table} WHERE id = ?1",
-        columns.join(", "),
-        values.join(", ")
-    ))
+    Ok(format!("INSERT INTO {table} ({}) SELECT {} FROM {table} WHERE id = ?1", columns.join(", "), values.join(", ")))
 }
