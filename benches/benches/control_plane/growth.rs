@@ -87,9 +87,8 @@ impl Growth {
             for store in self.stores() {
                 let _ = write!(text, "| {} | {store} |", case.name());
                 for &size in &self.sizes {
-                    let [cpu, p50] = [|one: &Figures| one.cpu, |one: &Figures| one.p50]
-                        .map(|pick| self.spread(store, *case, size, pick).median());
-                    let _ = write!(text, " {cpu:.0} ({p50:.2}) |");
+                    let median = |pick: fn(&Figures) -> f64| self.spread(store, *case, size, pick).median();
+                    let _ = write!(text, " {:.0} ({:.2}) |", median(|one| one.cpu), median(|one| one.p50));
                 }
                 let turns = |size| self.figures[&(store, *case, size)].iter().map(|one| one.cpu);
                 let ratio = Spread::of(turns(last).zip(turns(first)).map(|(last, first)| last / first));

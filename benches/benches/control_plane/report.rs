@@ -72,7 +72,7 @@ impl Report {
         text.push_str("| asked | store | answers/s (lowest–highest) | p50 ms | p99 ms | CPU µs | ÷ without store |\n");
         text.push_str("| --- | --- | --- | --- | --- | --- | --- |\n");
         for &(case, store) in self.figures.keys().filter(|(case, _)| *case != Case::FanOut) {
-            let median = |pick| self.spread(case, store, pick).median();
+            let median = |pick: fn(&Figures) -> f64| self.spread(case, store, pick).median();
             let rate = self.spread(case, store, |one| one.rate.unwrap_or(f64::NAN));
             let ((low, high), cpu) = (rate.ends(), median(|one| one.cpu));
             let _ = writeln!(
@@ -91,7 +91,7 @@ impl Report {
              for:\n\n| store | half of them, ms | 99 of 100, ms |\n| --- | --- | --- |"
         );
         for &(case, store) in self.figures.keys().filter(|(case, _)| *case == Case::FanOut) {
-            let median = |pick| self.spread(case, store, pick).median();
+            let median = |pick: fn(&Figures) -> f64| self.spread(case, store, pick).median();
             let _ = writeln!(text, "| {store} | {:.1} | {:.1} |", median(|one| one.p50), median(|one| one.p99));
         }
         text
