@@ -7,7 +7,7 @@ use tollgate_protocol::{
     credits::{LEASES_PATH, USAGE_PATH},
     edge::{RESOLVE_PATH, ResolveRequest},
 };
-use tollgate_tests::http::Request;
+use tollgate_tests::http::{Answer, Request};
 
 use crate::{
     people,
@@ -74,9 +74,15 @@ impl Case {
         if self == Self::IssueKey { world.api } else { world.edge }
     }
 
-    /// The status of a good answer.
-    pub(crate) fn status(self) -> u16 {
-        if self == Self::IssueKey { 201 } else { 200 }
+    /// Whether an answer is the one that the case is about: not, for example, a refusal of somebody who is not there.
+    pub(crate) fn is_good(self, answer: &Answer) -> bool {
+        let says = |word: &str| answer.status == 200 && answer.text().contains(word);
+        match self {
+            Self::KnownKey | Self::KnownClerk | Self::NewClerk => says("\"identity\":"),
+            Self::UnknownKey => says("\"refused\":"),
+            Self::IssueKey => answer.status == 201,
+            Self::Health | Self::Usage | Self::Lease | Self::FanOut => answer.status == 200,
+        }
     }
 
     /// The request of a number; every number's is another one.
