@@ -62,7 +62,8 @@ impl Report {
     pub(crate) fn text(&self) -> String {
         let Args { users, millis, turns, polls } = self.args;
         let mut text = format!(
-            "{}\n\n{users} users with a key each in each store; 8 connections that ask again as soon as they are answered; \
+            "{}\n\n{users} users with a key each in each store: one is made by the control plane, the others are \
+             copies of what it wrote, and stand in no log of changes; 8 connections that ask again as soon as they are answered; \
              {turns} turns of {millis} ms, SQLite and MongoDB (a replica set of one mongod with 2 GB for its cache) by \
              turns; medians, and the lowest and highest rate. CPU is that of the control plane and of mongod together, for \
              each answer; the last column compares it with that of an answer of the same server which needs no store. The \
