@@ -1,7 +1,10 @@
 //! What an Envoy is told: settings when they changed, users and keys that it must look at anew, and when to ask again.
-//! It must not know HTTP.
+//! Thousands of Envoys hear of one change at one moment, so what they are told is read and written down once for all who
+//! stand at the same place. It must not know HTTP.
 
-use std::time::Duration;
+mod once;
+
+use std::{sync::Arc, time::Duration};
 
 use tokio::sync::watch;
 use tollgate_protocol::{
@@ -9,6 +12,7 @@ use tollgate_protocol::{
     edge::{Change, SYNC_HOLD_SECONDS, SyncAnswer},
 };
 
+use self::once::Once;
 use crate::{
     app::App,
     domain::{FeedEntry, Happening, Timestamp},
@@ -40,19 +44,49 @@ pub struct Feed {
     key_sets: KeySets,
     stopping: watch::Receiver<bool>,
     metrics: Metrics,
+    made: Arc<Made>,
+}
+
+/// What was made last for Envoys, for the next ones who need the same. `newest` is the number that the store's news had
+/// before the store was read: who has seen no later number than that misses nothing by an older reading.
+#[derive(Debug, Default)]
+struct Made {
+    /// Pages by cursor and `newest`.
+    pages: Once<(Cursor, u64), Arc<FeedPage>>,
+    /// Answers with news by the first number that they tell, their cursor, and whether settings are in them: those who
+    /// stand at different places before the same changes are told the same.
+    news: Once<(Option<u64>, Cursor, bool), Told>,
+    /// Answers with everything, by `newest` and the digest of the settings.
+    resets: Once<(u64, u64), Told>,
+}
+
+/// An answer to `sync` as it is sent: a [`SyncAnswer`] in JSON.
+#[derive(Debug, Clone)]
+pub struct Told {
+    /// The JSON.
+    pub json: Arc<[u8]>,
+    /// Where an Envoy stands that was given everything; `None` where it was not.
+    pub reset: Option<Cursor>,
+}
+
+impl Told {
+    fn new(answer: &SyncAnswer) -> Result<Self, StoreError> {
+        let json = serde_json::to_vec(answer).map_err(|error| StoreError::Corrupt(error.to_string()))?;
+        Ok(Self { json: json.into(), reset: answer.reset.then(|| answer.cursor.clone()) })
+    }
 }
 
 impl Feed {
     /// Puts the parts together. `stopping` becomes true when the server is to stop.
     pub fn new(app: App, board: Board, key_sets: KeySets, stopping: watch::Receiver<bool>, metrics: Metrics) -> Self {
-        Self { app, board, key_sets, stopping, metrics }
+        Self { app, board, key_sets, stopping, metrics, made: Arc::default() }
     }
 
     /// Answers one `sync`: at once when there is news, else when there is some, or when it has been held long enough.
     ///
     /// # Errors
     /// The store fails.
-    pub async fn sync(&self, cursor: Option<Cursor>) -> Result<SyncAnswer, StoreError> {
+    pub async fn sync(&self, cursor: Option<Cursor>) -> Result<Told, StoreError> {
         let hold = tokio::time::sleep(Duration::from_secs(SYNC_HOLD_SECONDS));
         tokio::pin!(hold);
         let mut stopping = self.stopping.clone();
@@ -63,24 +97,29 @@ impl Feed {
             self.key_sets.take_over(&self.app, &self.board).await;
         }
         let Some(mut cursor) = cursor else {
-            return self.reset(self.app.store.head().await?).await;
+            let newest = *news.borrow_and_update();
+            return self.reset(newest).await;
         };
         let mut waited = false;
         loop {
             // Marked as seen before the feed is read, so that what comes in between ends the wait.
-            news.mark_unchanged();
+            let newest = *news.borrow_and_update();
             let posted = board.borrow_and_update().clone();
             let told = cursor.settings;
-            match self.app.store.since(&cursor, PAGE).await? {
-                FeedPage::Lost(head) => return self.reset(head).await,
+            match &*self.page(&cursor, newest).await? {
+                FeedPage::Lost(_) => return self.reset(newest).await,
                 FeedPage::Entries(entries, place) if entries.is_empty() && told == Some(posted.digest) => {
-                    cursor = Cursor { settings: told, ..place };
+                    cursor = Cursor { settings: told, ..place.clone() };
                 }
                 FeedPage::Entries(entries, place) => {
                     if waited {
-                        self.measure_lag(&entries);
+                        self.measure_lag(entries);
                     }
-                    return Ok(answer(entries, place, told, &posted));
+                    let cursor = Cursor { settings: Some(posted.digest), ..place.clone() };
+                    let with_settings = told != cursor.settings;
+                    let key = (entries.first().map(|entry| entry.seq), cursor.clone(), with_settings);
+                    let settings = with_settings.then_some(&posted);
+                    return self.made.news.get(key, || async { Told::new(&answer(entries, cursor, settings)) }).await;
                 }
             }
             let idle = SyncAnswer {
@@ -90,15 +129,25 @@ impl Feed {
                 changes: Vec::new(),
                 revocations: Vec::new(),
             };
-            tokio::select! {
-                () = &mut hold => return Ok(idle),
+            let is_news = tokio::select! {
+                () = &mut hold => false,
                 // An error says that the server is gone: no more to wait for either way.
-                _ = stopping.wait_for(|stopping| *stopping) => return Ok(idle),
-                changed = news.changed() => if changed.is_err() { return Ok(idle) },
-                changed = board.changed() => if changed.is_err() { return Ok(idle) },
+                _ = stopping.wait_for(|stopping| *stopping) => false,
+                changed = news.changed() => changed.is_ok(),
+                changed = board.changed() => changed.is_ok(),
+            };
+            if !is_news {
+                return Told::new(&idle);
             }
             waited = true;
         }
+    }
+
+    /// What followed a cursor, as it was read when the store's news had this number, or later.
+    async fn page(&self, cursor: &Cursor, newest: u64) -> Result<Arc<FeedPage>, StoreError> {
+        // Settings make no difference to what happened.
+        let key = (Cursor { settings: None, ..cursor.clone() }, newest);
+        self.made.pages.get(key, || async { self.app.store.since(cursor, PAGE).await.map(Arc::new) }).await
     }
 
     /// How long ago it was that what is told now happened. An Envoy that was away hears of older changes, too: that is no
@@ -111,9 +160,15 @@ impl Feed {
         }
     }
 
-    /// Everything, for an Envoy that knows nothing. The place was read before the settings and the revocations: a change in
-    /// between is told again, never missed.
-    async fn reset(&self, head: Cursor) -> Result<SyncAnswer, StoreError> {
+    /// Everything, for an Envoy that knows nothing, as it was when the store's news had this number, or later.
+    async fn reset(&self, newest: u64) -> Result<Told, StoreError> {
+        let key = (newest, self.board.watch().borrow().digest);
+        self.made.resets.get(key, || async { Told::new(&self.everything().await?) }).await
+    }
+
+    /// The place is read before the settings and the revocations: a change in between is told again, never missed.
+    async fn everything(&self) -> Result<SyncAnswer, StoreError> {
+        let head = self.app.store.head().await?;
         // Keys that are still being fetched after this time are pushed when they come.
         let _ = tokio::time::timeout(FIRST_KEYS_WAIT, self.key_sets.first_round()).await;
         let revocations = self.app.store.revocations(self.app.clock.now()).await?;
@@ -152,17 +207,16 @@ impl Feed {
 
 /// What has happened, and the settings if the Envoy has others: each control plane compares for itself, so two of them
 /// with different settings, or one that has fetched newer keys than the other, never leave an Envoy with old ones.
-fn answer(entries: Vec<FeedEntry>, place: Cursor, told: Option<u64>, posted: &Posted) -> SyncAnswer {
-    let change = |FeedEntry { seq, happening, .. }| match happening {
+fn answer(entries: &[FeedEntry], cursor: Cursor, settings: Option<&Posted>) -> SyncAnswer {
+    let change = |&FeedEntry { seq, ref happening, .. }: &FeedEntry| match happening {
         Happening::User(id) => Change::User { id: id.as_str().to_owned(), seq },
-        Happening::Key(hash) => Change::Key { hash, seq, refused: None },
-        Happening::KeyRevoked(hash) => Change::Key { hash, seq, refused: Some(Code::ApiKeyRevoked) },
-        Happening::Revoked(revocation) => Change::Revoked { revocation, seq },
+        Happening::Key(hash) => Change::Key { hash: *hash, seq, refused: None },
+        Happening::KeyRevoked(hash) => Change::Key { hash: *hash, seq, refused: Some(Code::ApiKeyRevoked) },
+        Happening::Revoked(revocation) => Change::Revoked { revocation: revocation.clone(), seq },
         Happening::Recall(id) => Change::Recall { id: id.as_str().to_owned(), seq },
         Happening::Unknown => Change::Unknown,
     };
-    let settings = (told != Some(posted.digest)).then(|| (*posted.settings).clone());
-    let cursor = Cursor { settings: Some(posted.digest), ..place };
-    let changes = entries.into_iter().map(change).collect();
+    let settings = settings.map(|posted| (*posted.settings).clone());
+    let changes = entries.iter().map(change).collect();
     SyncAnswer { cursor, reset: false, settings, changes, revocations: Vec::new() }
 }

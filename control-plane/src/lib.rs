@@ -8,6 +8,7 @@ pub mod clerk;
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod descriptors;
 pub mod dev;
 pub mod domain;
 pub mod feed;

@@ -15,6 +15,7 @@ use crate::{
     cache::{self, SharedCache},
     clerk::fetch::{FetchFault, Fetcher},
     config::{ClerkConfig, ClerkKeys, Config, LegacyConfig, settings},
+    descriptors,
     domain::Actor,
     feed::Feed,
     http::{
@@ -119,8 +120,9 @@ impl Running {
 /// # Errors
 /// [`StartError`] says what is in the way.
 pub async fn start(config: Config) -> Result<Running, StartError> {
-    let (api_listener, api_addr) = bind(config.api_listen, &settings::API_LISTEN).await?;
-    let (edge_listener, edge_addr) = bind(config.edge_listen, &settings::EDGE_LISTEN).await?;
+    let connections = descriptors::raise();
+    let (api_listener, api_addr) = bind(config.api_listen, &settings::API_LISTEN)?;
+    let (edge_listener, edge_addr) = bind(config.edge_listen, &settings::EDGE_LISTEN)?;
     let metrics = Metrics::new()?;
     let client_certificates = config.tls.as_ref().is_some_and(|files| files.client_ca.is_some());
     let (tls_watch, tls) = config.tls.clone().map(TlsWatch::open).transpose()?.unzip();
@@ -205,19 +207,21 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     let mut servers = JoinSet::new();
     servers.spawn(http::server::serve(
         api_listener,
+        connections.api,
         tls.clone(),
         http::api::router(shared.clone()),
         stop.clone(),
         STOP_DEADLINE,
     ));
-    servers.spawn(http::server::serve(edge_listener, tls, http::edge::router(shared), stop, STOP_DEADLINE));
-    tracing::info!(api = %api_addr, edge = %edge_addr, "control plane listens");
+    let edge_router = http::edge::router(shared);
+    servers.spawn(http::server::serve(edge_listener, connections.edge, tls, edge_router, stop, STOP_DEADLINE));
+    tracing::info!(api = %api_addr, edge = %edge_addr, envoys = connections.edge, "control plane listens");
     Ok(Running { api_addr, edge_addr, stopping, servers, tasks })
 }
 
-async fn bind(address: SocketAddr, setting: &settings::Setting) -> Result<(TcpListener, SocketAddr), StartError> {
+fn bind(address: SocketAddr, setting: &settings::Setting) -> Result<(TcpListener, SocketAddr), StartError> {
     let fault = |source| StartError::Listen { address, key: setting.key, env: setting.env, source };
-    let listener = TcpListener::bind(address).await.map_err(fault)?;
+    let listener = http::server::listen(address).map_err(fault)?;
     let bound = listener.local_addr().map_err(fault)?;
     Ok((listener, bound))
 }

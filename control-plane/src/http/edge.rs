@@ -2,6 +2,7 @@
 
 use axum::{
     Json, Router,
+    body::Bytes,
     extract::{Query, State},
     http::{StatusCode, header},
     middleware,
@@ -12,7 +13,7 @@ use serde::Deserialize;
 use tollgate_protocol::{
     Cursor,
     credits::{LEASES_PATH, USAGE_PATH},
-    edge::{Outcome, REFRESH_PATH, RESOLVE_PATH, RefreshRequest, ResolveAnswer, ResolveRequest, SYNC_PATH, SyncAnswer},
+    edge::{Outcome, REFRESH_PATH, RESOLVE_PATH, RefreshRequest, ResolveAnswer, ResolveRequest, SYNC_PATH},
     limits::{LIMITS_PATH, LimitsAnswer, LimitsReport, MAX_BUCKETS, MAX_LIMITS_BODY},
     refusals::{REFUSAL_PATH, REFUSALS_PATH},
 };
@@ -83,15 +84,17 @@ async fn sync(
     _: Edge,
     State(shared): State<Shared>,
     Query(query): Query<SyncQuery>,
-) -> Result<Json<SyncAnswer>, Refusal> {
+) -> Result<Response, Refusal> {
     let cursor: Option<Cursor> = query.cursor.and_then(|text| text.parse().ok());
     let _counted = Counted::new(&shared.metrics.syncs);
-    let answer = shared.feed.sync(cursor).await.inspect_err(|error| shared.metrics.count_store_error(error))?;
-    if answer.reset {
+    let told = shared.feed.sync(cursor).await.inspect_err(|error| shared.metrics.count_store_error(error))?;
+    if let Some(cursor) = told.reset {
         let node: String = query.node.unwrap_or_default().chars().filter(char::is_ascii_graphic).take(64).collect();
-        tracing::info!(node, cursor = %answer.cursor, "an Envoy got all settings");
+        tracing::info!(node, %cursor, "an Envoy got all settings");
     }
-    Ok(Json(answer))
+    // One text for all who are told the same.
+    let json = Bytes::from_owner(told.json);
+    Ok(([(header::CONTENT_TYPE, "application/json")], json).into_response())
 }
 
 async fn resolve_credential(

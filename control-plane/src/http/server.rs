@@ -1,7 +1,11 @@
 //! Accepts connections, bounded in number and time, and lets them finish when it is told to stop. It must not know what
 //! is served.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use axum::Router;
 use hyper::{
@@ -19,36 +23,54 @@ use hyper_util::{
 };
 use tokio::{
     io::{AsyncRead, AsyncWrite},
-    net::{TcpListener, TcpStream},
-    sync::{Semaphore, watch},
+    net::{TcpListener, TcpSocket, TcpStream},
+    sync::{OwnedSemaphorePermit, Semaphore, watch},
 };
 
 use super::tls::{Certified, Tls};
 
-/// Most connections of one listener.
-const MAX_CONNECTIONS: usize = 4096;
+/// How many connections may wait until they are accepted. All Envoys that have lost a control plane come back at once, and
+/// the system drops what does not fit: it tries again by itself, after a second, then after three. Where the system's own
+/// bound is lower (`net.core.somaxconn`), that holds.
+const BACKLOG: u32 = 16 * 1024;
 /// How long a client may take to send a request's headers, or to say anything at all.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
+/// How often it is said that all connections are taken.
+const FULL_INTERVAL: Duration = Duration::from_secs(10);
 /// Largest headers of a request.
 const MAX_HEADERS: usize = 64 * 1024;
 
-/// Serves, in TLS where it is given, until `stopping` becomes true, then lets requests in flight finish within `deadline`.
+/// Listens at an address.
+///
+/// # Errors
+/// As the system says.
+pub fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    // So that a restart does not wait for connections of the former process to be forgotten.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
+}
+
+/// Serves at most so many connections, in TLS where it is given, until `stopping` becomes true, then lets requests in
+/// flight finish within `deadline`.
 pub async fn serve(
     listener: TcpListener,
+    connections: usize,
     tls: Option<Tls>,
     router: Router,
     mut stopping: watch::Receiver<bool>,
     deadline: Duration,
 ) {
     let graceful = GracefulShutdown::new();
-    let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    let mut places = Places { free: Arc::new(Semaphore::new(connections)), of: connections, said: None };
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder.http1().timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT).max_buf_size(MAX_HEADERS);
     builder.http2().timer(TokioTimer::new()).max_header_list_size(MAX_HEADERS as u32);
     let builder = Arc::new(builder);
     loop {
         let accepted = tokio::select! {
-            accepted = accept(&listener, &places) => accepted,
+            accepted = accept(&listener, &mut places) => accepted,
             // An error says that whoever could tell us to stop is gone: that is a stop, too.
             _ = stopping.wait_for(|stopping| *stopping) => break,
         };
@@ -111,17 +133,35 @@ impl Conversation {
     }
 }
 
-async fn accept(
-    listener: &TcpListener,
-    places: &Arc<Semaphore>,
-) -> Option<(TcpStream, tokio::sync::OwnedSemaphorePermit)> {
-    // The semaphore is never closed.
-    let place = Arc::clone(places).acquire_owned().await.ok()?;
+/// Places for connections.
+struct Places {
+    free: Arc<Semaphore>,
+    of: usize,
+    /// When it was said last that there is none.
+    said: Option<Instant>,
+}
+
+impl Places {
+    /// Takes one, as soon as there is one. Whoever waits for it in front of the door gets no answer, so the log says so.
+    async fn take(&mut self) -> Option<OwnedSemaphorePermit> {
+        if let Ok(place) = Arc::clone(&self.free).try_acquire_owned() {
+            return Some(place);
+        }
+        if self.said.is_none_or(|said| said.elapsed() > FULL_INTERVAL) {
+            self.said = Some(Instant::now());
+            tracing::warn!(connections = self.of, "all connections of a listener are taken: who comes now waits");
+        }
+        // The semaphore is never closed.
+        Arc::clone(&self.free).acquire_owned().await.ok()
+    }
+}
+
+async fn accept(listener: &TcpListener, places: &mut Places) -> Option<(TcpStream, OwnedSemaphorePermit)> {
     match listener.accept().await {
         Ok((stream, _)) => {
             // Small answers should not wait for an acknowledgement; where that cannot be set they do.
             let _ = stream.set_nodelay(true);
-            Some((stream, place))
+            Some((stream, places.take().await?))
         }
         Err(error) => {
             // Out of file descriptors, or a connection that is gone already: try again in a moment.
