@@ -32,7 +32,7 @@ test: ## Run every test, on both supported versions of Envoy
 	@scripts/wasm
 	@scripts/test $(ARGS)
 
-bench: ## Measure the stages of a decision, the filter beside Envoy's own, the control plane (writes BENCHMARKS.md)
+bench: ## Measure the stages of a decision, the filter beside Envoy's own, the control plane, a fleet (writes BENCHMARKS.md)
 	@scripts/setup
 	@scripts/wasm
 	@cargo build --quiet --release -p tollgate

@@ -3,6 +3,7 @@
 
 pub mod budget;
 pub mod plot;
+pub mod process;
 pub mod scenes;
 
 use std::{cell::RefCell, collections::HashMap};

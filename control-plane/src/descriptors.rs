@@ -6,7 +6,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 /// Most connections of the public listener.
 const MAX_API: u64 = 4_096;
 /// Most connections of the edge listener, which only Envoys reach: one each for their long poll, and some for moments.
-const MAX_EDGE: u64 = 65_536;
+pub const MAX_EDGE: u64 = 65_536;
 /// Files for everything else: the store, key sets, Redis, traces.
 const OTHERS: u64 = 256;
 /// Fewer connections of Envoys than these are worth a warning.

@@ -80,11 +80,7 @@ impl Drop for Counted {
     }
 }
 
-async fn sync(
-    _: Edge,
-    State(shared): State<Shared>,
-    Query(query): Query<SyncQuery>,
-) -> Result<Response, Refusal> {
+async fn sync(_: Edge, State(shared): State<Shared>, Query(query): Query<SyncQuery>) -> Result<Response, Refusal> {
     let cursor: Option<Cursor> = query.cursor.and_then(|text| text.parse().ok());
     let _counted = Counted::new(&shared.metrics.syncs);
     let told = shared.feed.sync(cursor).await.inspect_err(|error| shared.metrics.count_store_error(error))?;

@@ -1,5 +1,6 @@
 //! The edge API on real listeners: settings and changes, look-ups, key sets of issuers that misbehave, start and stop.
 
+mod crowd;
 mod fake_issuer;
 mod key_sets;
 mod listeners;
