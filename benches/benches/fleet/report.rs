@@ -20,7 +20,7 @@ pub(crate) fn write(text: &str) -> std::io::Result<()> {
 
 /// The tables.
 pub(crate) fn text(args: &Args, connections: usize, one: &measure::Figures, two: &rolling::Figures) -> String {
-    let Args { envoys, turns, seconds } = args;
+    let Args { envoys, turns, .. } = args;
     let mut text = format!(
         "{}\n\n{envoys} Envoys, each a connection over loopback that asks as the filter asks; {turns} turns; medians, and \
          the lowest and highest. The Envoys run on the same cores as the control planes, in one process, without TLS.\n\n",
