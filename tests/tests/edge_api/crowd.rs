@@ -72,7 +72,7 @@ async fn who_stands_at_one_place_is_told_the_same_and_who_is_behind_is_told_more
     }
     // What was told to those does not stand in the way of whoever was away meanwhile.
     for _ in 0..2 {
-        let behind = server.edge(poll(&first)).await;
+        let behind = send(server.running.edge_addr, &poll(&first)).await.expect("an answer");
         assert_eq!(named(&behind.body).1, [ada.as_str(), bob.as_str()]);
     }
     server.stop().await;
