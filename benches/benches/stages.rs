@@ -1,6 +1,8 @@
 //! Each stage of a decision alone, and whole requests, natively: where the time goes inside the core. What Envoy adds
 //! around it is not in these figures. `benches/wasm` measures the same inside wasm.
 
+use std::time::Duration;
+
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use tollgate_benches::scenes;
 use tollgate_core::verify::Alg;
@@ -19,5 +21,12 @@ fn measure(c: &mut Criterion) {
     }
 }
 
-criterion_group!(benches, measure);
+criterion_group! {
+    name = benches;
+    config = Criterion::default()
+        .warm_up_time(Duration::from_millis(500))
+        .measurement_time(Duration::from_millis(1_500))
+        .sample_size(30);
+    targets = measure
+}
 criterion_main!(benches);

@@ -10,7 +10,7 @@ use crate::{
     Args,
     cases::{KNOWN_KEY, KNOWN_TOKEN, Outcome, Sent},
     chain::{Chain, FEW},
-    load,
+    compare, load,
     people::{api, token},
     report::{Budget, Figures},
     world::{POLICY, World},
@@ -112,6 +112,7 @@ struct Cost {
 
 /// Measures all curves. Returns the tables; the plots are written beside them.
 pub(crate) async fn run(world: &mut World, args: &Args, budget: &Budget) -> String {
+    world.end_edges();
     let mut text = format!(
         "{}\n\nAdded CPU for each request in µs, as above: Tollgate, the floor (host calls only), none in turns, {} turns of \
          {} s at each point, all points in each turn. Medians.\n\n",
@@ -179,7 +180,7 @@ async fn measure(world: &mut World, args: &Args, series: &Series) -> Vec<Vec<Cos
     let chains = [ours, Chain::Floor(series.outcome), Chain::Bare];
     let requests: Vec<Vec<Vec<u8>>> = series.points.iter().map(|&point| requests(world, series.grows, point)).collect();
     for chain in chains {
-        world.start(chain, &world.requests[&series.outcome.sent][0].clone(), 200).await;
+        compare::warm_up(world, chain, series.outcome).await;
     }
     let mut costs = vec![Vec::new(); series.points.len()];
     for turn in 1..=args.growth_turns {
@@ -192,9 +193,10 @@ async fn measure(world: &mut World, args: &Args, series: &Series) -> Vec<Vec<Cos
             for (cpu, chain) in cpu.iter_mut().zip(chains) {
                 let edge = world.edge(chain);
                 load::run(edge.addr, edge.pid(), &requests[place], 200, WARM_UP).await;
-                let before = checks(world, chain).await;
+                let is_counted = series.grows == Grows::Known && chain == ours;
+                let before = if is_counted { checks(world, chain).await } else { 0 };
                 let measured = load::run(edge.addr, edge.pid(), &requests[place], 200, args.length()).await;
-                if chain == ours {
+                if is_counted {
                     known = 1.0 - (checks(world, chain).await - before) as f64 / measured.answers as f64;
                 }
                 *cpu = measured.cpu;

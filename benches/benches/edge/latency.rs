@@ -63,7 +63,6 @@ pub(crate) async fn run(world: &mut World, args: &Args, budget: &Budget) -> Stri
             );
             turns.push(turn);
         }
-        world.end_edges();
         rows(&mut text, budget, case, rate, &turns);
     }
     text

@@ -53,8 +53,8 @@ const HELP: &str = "usage: cargo bench -p tollgate-benches --bench edge -- [opti
   --seconds N          seconds of each chain in each turn (default 0.5)
   --turns N            turns of ours, theirs, floor, none (default 5)
   --latency-seconds N  the same where latency is measured (default 2)
-  --growth-turns N     turns of ours, floor, none at each point of a curve (default 3)
-  --requests N         requests after which memory is looked at (default 1000000; takes about a minute for each million)
+  --growth-turns N     turns of ours, floor, none at each point of a curve (default 2)
+  --requests N         requests after which memory is looked at (default 500000; takes some minutes for each million)
   --part NAME          only this part (may be given more than once): \"edge\" (added CPU), \"edge latency\",
                        \"host calls\", \"edge growth\", \"edge memory\", \"stages\" (from the last run of that benchmark)
   --only TEXT          only cases and curves whose name has this text; nothing is written
@@ -66,8 +66,8 @@ fn args() -> Args {
         seconds: 0.5,
         turns: 5,
         latency_seconds: 2.0,
-        growth_turns: 3,
-        requests: 1_000_000,
+        growth_turns: 2,
+        requests: 500_000,
         only: None,
         parts: Vec::new(),
     };

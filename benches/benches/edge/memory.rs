@@ -41,6 +41,7 @@ impl Stage {
 
 /// Measures all stages. Returns the table.
 pub(crate) async fn run(world: &mut World, args: &Args, budget: &Budget) -> String {
+    world.end_edges();
     let number = args.requests;
     println!("memory: making {} more API keys", IDENTITIES - KEYS);
     let mut keys: Vec<Vec<u8>> = world.requests[&Sent::Keys].clone();

@@ -72,7 +72,7 @@ fn want(limit: &'static str, user: &'static str, pace: Pace) -> Want<'static> {
 
 impl Worker {
     fn try_all(&mut self, wanted: &[Want<'_>], at: u64, memory: &Memory) -> Result<Vec<Standing>, Exceeded> {
-        self.0.pass(wanted, Moment(at), &mut self.1, memory)
+        self.0.pass(wanted, Moment(at), &self.1, memory)
     }
 
     fn passes(&mut self, pace: Pace, at: u64, memory: &Memory) -> bool {
@@ -131,13 +131,13 @@ fn what_one_worker_holds_it_gives_back_and_never_holds_twice() {
     let mut passed = (0..40).filter(|_| other.passes(pace, T0, &memory)).count();
     assert!((28..32).contains(&passed), "{passed}: what the first holds the second cannot have");
     // The first holds what it has taken, but the second has taken since: it falls back with time, not at once.
-    one.0.give_back(Moment(T0 + 250 * MS), &mut one.1, &memory);
+    one.0.give_back(Moment(T0 + 250 * MS), &one.1, &memory);
     passed += (0..40).filter(|_| other.passes(pace, T0 + 250 * MS, &memory)).count();
     assert!(passed < 32, "{passed}");
 
     let (memory, mut one, mut other) = (Memory::default(), worker(1), worker(2));
     assert!(one.passes(pace, T0, &memory));
-    one.0.give_back(Moment(T0 + 250 * MS), &mut one.1, &memory);
+    one.0.give_back(Moment(T0 + 250 * MS), &one.1, &memory);
     let passed = (0..40).filter(|_| other.passes(pace, T0 + 250 * MS, &memory)).count();
     assert_eq!(passed, 31, "all but the one that was used");
 }

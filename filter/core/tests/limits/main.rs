@@ -73,11 +73,11 @@ impl Worker {
 
     fn passes(&mut self, subject: Subject<'_>, pace: Pace, at: u64, memory: &Memory) -> bool {
         let want = Want { limit: "calls", scope: Scope::Envoy, subject, pace, tells: Tells::NOTHING };
-        self.0.pass(&[want], Moment(at), &mut self.1, memory).is_ok()
+        self.0.pass(&[want], Moment(at), &self.1, memory).is_ok()
     }
 
     fn give_back(&mut self, at: u64, memory: &Memory) {
-        self.0.give_back(Moment(at), &mut self.1, memory);
+        self.0.give_back(Moment(at), &self.1, memory);
     }
 }
 
