@@ -1,5 +1,6 @@
-//! A filter that decides nothing and only makes those calls to the host that an outcome needs: what is left is what any
-//! wasm filter costs in this Envoy. Its text is made from the calls of the real one. It must not know what they cost.
+//! A filter that decides nothing, is called by the host as often as ours, and only makes those calls to it that an outcome
+//! needs: what is left is what the border between Envoy and any wasm filter costs. Its text is made from the calls of the
+//! real one. It must not know what they cost.
 
 use std::fmt::Write as _;
 
@@ -26,6 +27,15 @@ const IMPORTS: &str = r#"
   (import "env" "proxy_increment_metric" (func $count (param i32 i64) (result i32)))
   (import "env" "proxy_send_local_response" (func $reply (param i32 i32 i32 i32 i32 i32 i32 i32) (result i32)))
 "#;
+
+/// What the host calls beside `on_request_headers`, and a function that does nothing then.
+const CALLBACKS: &[(&str, &str)] = &[
+    ("on_context_create", "(param i32 i32)"),
+    ("on_response_headers", "(param i32 i32 i32) (result i32) (i32.const 0)"),
+    ("on_response_body", "(param i32 i32 i32) (result i32) (i32.const 0)"),
+    ("on_response_trailers", "(param i32 i32) (result i32) (i32.const 0)"),
+    ("on_delete", "(param i32)"),
+];
 
 /// What is given to the host, and the calls that give it.
 #[derive(Default)]
@@ -86,10 +96,15 @@ pub(crate) fn module(recorded: &Recorded, request: &[u8], spki_der: &[u8]) -> Ve
         let status = recorded.answer.status;
         text.call("reply", &format!("(i32.const {status}) {details} {body} {headers} (i32.const 16)"));
     }
-    assemble(text, pauses)
+    let callbacks: String = CALLBACKS
+        .iter()
+        .filter(|(name, _)| recorded.callbacks.iter().any(|called| called == name))
+        .map(|(name, function)| format!("  (func (export \"proxy_{name}\") {function})\n"))
+        .collect();
+    assemble(text, &callbacks, pauses)
 }
 
-fn assemble(mut text: Text, pauses: bool) -> Vec<u8> {
+fn assemble(mut text: Text, callbacks: &str, pauses: bool) -> Vec<u8> {
     let metric = text.give(b"floor_requests");
     let data: String = text.data.iter().map(|byte| format!("\\{byte:02x}")).collect();
     assert!(GIVEN + text.data.len() < RETURNED, "what is given fits before what is returned");
@@ -102,7 +117,7 @@ fn assemble(mut text: Text, pauses: bool) -> Vec<u8> {
   (func (export \"proxy_on_configure\") (param i32 i32) (result i32)
     (drop (call $define (i32.const 0) {metric} (i32.const {})))
     (i32.const 1))
-  (func (export \"proxy_on_request_headers\") (param i32 i32 i32) (result i32)
+{callbacks}  (func (export \"proxy_on_request_headers\") (param i32 i32 i32) (result i32)
 {}    (i32.const {})))",
         NUMBERS + 16,
         text.code,

@@ -51,9 +51,9 @@ pub(crate) fn costs(budget: &Budget, seconds: f64, cases: &[(&Case, Vec<Costs>)]
     let mut text = format!(
         "{}\n\nAdded CPU: what one worker of Envoy spends for each request, in µs, less what the same Envoy spends without a \
          filter (in the same turn). {turns} turns of {seconds} s each: Tollgate, the other, the floor, none. Medians; of the \
-         ratio the lowest and highest, too. The answer is a direct response; the load runs on another core. The floor is the \
-         least that any wasm filter costs in this Envoy: a module of a few lines that decides nothing and only makes the \
-         calls to the host that the outcome needs (which, is in the table of host calls below).\n\n\
+         ratio the lowest and highest, too. The answer is a direct response; the load runs on another core. The floor is \
+         what the border between Envoy and any wasm filter costs: a module of a few lines that decides nothing, is called \
+         by Envoy as often as the filter, and only makes the calls that the outcome needs (both in the table below).\n\n\
          | case | beside | Tollgate µs | the other µs | floor of any wasm filter µs | ratio (lowest–highest) | floor ÷ the \
          other | target | |\n\
          | --- | --- | --- | --- | --- | --- | --- | --- | --- |\n",
