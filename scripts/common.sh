@@ -3,6 +3,7 @@
 
 # Every script works from the root of the repository, wherever it was called from.
 cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit
+# shellcheck disable=SC2034  # whoever sources this uses it
 ROOT=$PWD
 
 # Absolute, because what is written to $TOOLS/env is read from other folders too.
