@@ -2,6 +2,7 @@
 //! Thousands of Envoys hear of one change at one moment, so what they are told is read and written down once for all who
 //! stand at the same place. It must not know HTTP.
 
+mod fresh;
 mod once;
 
 use std::{sync::Arc, time::Duration};
@@ -12,7 +13,7 @@ use tollgate_protocol::{
     edge::{Change, SYNC_HOLD_SECONDS, SyncAnswer},
 };
 
-use self::once::Once;
+use self::{fresh::Fresh, once::Once};
 use crate::{
     app::App,
     domain::{FeedEntry, Happening, Timestamp},
@@ -56,8 +57,10 @@ struct Made {
     /// Answers with news by the first number that they tell, their cursor, and whether settings are in them: those who
     /// stand at different places before the same changes are told the same.
     news: Once<(Option<u64>, Cursor, bool), Told>,
-    /// Answers with everything, by `newest` and the digest of the settings.
-    resets: Once<(u64, u64), Told>,
+    /// The newest place, for who knows none: at least as new as their question, whatever the news say by then.
+    heads: Fresh<Cursor>,
+    /// Answers with everything, by the newest place and the digest of the settings.
+    resets: Once<(Cursor, u64), Told>,
 }
 
 /// An answer to `sync` as it is sent: a [`SyncAnswer`] in JSON.
@@ -97,8 +100,7 @@ impl Feed {
             self.key_sets.take_over(&self.app, &self.board).await;
         }
         let Some(mut cursor) = cursor else {
-            let newest = *news.borrow_and_update();
-            return self.reset(newest).await;
+            return self.reset().await;
         };
         let mut waited = false;
         loop {
@@ -107,7 +109,7 @@ impl Feed {
             let posted = board.borrow_and_update().clone();
             let told = cursor.settings;
             match &*self.page(&cursor, newest).await? {
-                FeedPage::Lost(_) => return self.reset(newest).await,
+                FeedPage::Lost(_) => return self.reset().await,
                 FeedPage::Entries(entries, place) if entries.is_empty() && told == Some(posted.digest) => {
                     cursor = Cursor { settings: told, ..place.clone() };
                 }
@@ -160,15 +162,15 @@ impl Feed {
         }
     }
 
-    /// Everything, for an Envoy that knows nothing, as it was when the store's news had this number, or later.
-    async fn reset(&self, newest: u64) -> Result<Told, StoreError> {
-        let key = (newest, self.board.watch().borrow().digest);
-        self.made.resets.get(key, || async { Told::new(&self.everything().await?) }).await
+    /// Everything, for an Envoy that knows nothing.
+    async fn reset(&self) -> Result<Told, StoreError> {
+        let head = self.made.heads.get(|| self.app.store.head()).await?;
+        let key = (head.clone(), self.board.watch().borrow().digest);
+        self.made.resets.get(key, || async { Told::new(&self.everything(head).await?) }).await
     }
 
-    /// The place is read before the settings and the revocations: a change in between is told again, never missed.
-    async fn everything(&self) -> Result<SyncAnswer, StoreError> {
-        let head = self.app.store.head().await?;
+    /// The place was read before the settings and the revocations: a change in between is told again, never missed.
+    async fn everything(&self, head: Cursor) -> Result<SyncAnswer, StoreError> {
         // Keys that are still being fetched after this time are pushed when they come.
         let _ = tokio::time::timeout(FIRST_KEYS_WAIT, self.key_sets.first_round()).await;
         let revocations = self.app.store.revocations(self.app.clock.now()).await?;
