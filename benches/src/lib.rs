@@ -133,8 +133,13 @@ pub fn machine() -> String {
     let name = model.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": ")).map(|(_, name)| name);
     // Not those that this process may run on: a benchmark may have bound itself to some.
     let cores = model.lines().filter(|line| line.starts_with("processor")).count();
-    let output = std::process::Command::new("git").args(["describe", "--always", "--dirty"]).output();
-    let commit = output.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned()).unwrap_or_default();
+    let git = |args: &[&str]| {
+        let output = std::process::Command::new("git").args(args).output();
+        output.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned()).unwrap_or_default()
+    };
+    // What benchmarks write themselves is no change of what they measure.
+    let changes = git(&["status", "--porcelain", "--", ":/", ":/!BENCHMARKS.md", ":/!benches/plots"]);
+    let commit = git(&["describe", "--always"]) + if changes.is_empty() { "" } else { "-dirty" };
     format!("Machine: {}, {cores} cores. Commit: {commit}.", name.unwrap_or("unknown"))
 }
 
