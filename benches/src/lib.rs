@@ -1,10 +1,12 @@
 //! What the benchmarks measure, as data: a VM that knows its people, and requests as Envoy hands them over.
 //! It must not measure anything itself. The same in every run: nothing here is random.
 
+pub mod assertion;
 pub mod budget;
 pub mod plot;
 pub mod process;
 pub mod scenes;
+pub mod spread;
 
 use std::{cell::RefCell, collections::HashMap};
 
@@ -143,13 +145,16 @@ pub fn machine() -> String {
     format!("Machine: {}, {cores} cores. Commit: {commit}.", name.unwrap_or("unknown"))
 }
 
-/// Puts a text between two marks in a file; the rest of it stays.
+/// Puts a part's tables between its marks in BENCHMARKS.md; the rest of it stays.
 ///
 /// # Errors
 /// If the file cannot be read or written, or has no such marks.
-pub fn put_between(file: &str, begin: &str, end: &str, text: &str) -> std::io::Result<()> {
+pub fn write_part(part: &str, text: &str) -> std::io::Result<()> {
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../BENCHMARKS.md");
+    let (begin, end) = (format!("<!-- {part}: begin (written by `make bench`) -->"), format!("<!-- {part}: end -->"));
     let former = std::fs::read_to_string(file)?;
-    let marks = former.split_once(begin).and_then(|(head, rest)| Some((head, rest.split_once(end)?.1)));
-    let (head, tail) = marks.ok_or_else(|| std::io::Error::other(format!("{file} has no marks for the tables")))?;
+    let marks = former.split_once(&begin).and_then(|(head, rest)| Some((head, rest.split_once(&end)?.1)));
+    let (head, tail) =
+        marks.ok_or_else(|| std::io::Error::other(format!("{file} has no marks for the tables of {part}")))?;
     std::fs::write(file, format!("{head}{begin}\n\n{text}\n{end}{tail}"))
 }

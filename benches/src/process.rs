@@ -13,11 +13,13 @@ pub fn cpu(process: u32) -> Duration {
 }
 
 /// Memory that a process has resident, in bytes.
+///
+/// # Panics
+/// If there is no such process.
 pub fn resident(process: u32) -> u64 {
-    let status = read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-    let kib = line.and_then(|line| line.trim().strip_suffix(" kB")?.parse::<u64>().ok());
-    kib.unwrap_or_default() * 1024
+    let status = read_to_string(format!("/proc/{process}/status")).expect("the process runs");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("VmRSS");
+    line.trim().trim_end_matches("kB").trim().parse::<u64>().expect("a number") * 1024
 }
 
 /// Connections of this machine whose server side is at an IPv4 address, and that are established.

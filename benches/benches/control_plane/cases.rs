@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use serde_json::{Value, json};
+use tollgate::clock::{Clock as _, SystemClock};
 use tollgate_protocol::{
     credits::{LEASES_PATH, USAGE_PATH},
     edge::{RESOLVE_PATH, ResolveRequest},
@@ -98,7 +99,10 @@ impl Case {
             Self::NewClerk | Self::FanOut => post(RESOLVE_PATH, &resolve(&people::clerk(1_000_000_000 + number))),
             Self::IssueKey => {
                 let request = json_request("/api/keys", &json!({"name": "laptop"}));
-                request.header("x-auth-assertion", world.signer.sign(&people::user_id(known)))
+                request.header(
+                    "x-auth-assertion",
+                    world.signer.sign(&people::user_id(known), SystemClock.now().unix_seconds()),
+                )
             }
             Self::Usage => post(USAGE_PATH, &batch(world, known, number)),
             Self::Lease => post(LEASES_PATH, &lease(known, number)),

@@ -3,13 +3,12 @@
 
 use std::{collections::BTreeMap, fmt::Write as _, time::Instant};
 
-use tollgate_benches::{budget::Budget, plot::Plot};
+use tollgate_benches::{budget::Budget, plot::Plot, spread::Spread};
 
 use crate::{
     Args,
     cases::Case,
     measure::{self, Figures},
-    report::Spread,
     world::World,
 };
 

@@ -3,7 +3,6 @@
 //! on its own and is asked over HTTP as an Envoy asks it; this process, the program and mongod share the machine's cores.
 //! Prints tables and writes them into BENCHMARKS.md.
 
-mod assertion;
 mod cases;
 mod fill;
 mod growth;
@@ -90,7 +89,7 @@ async fn main() {
     }
     let text = format!("{}\n{}", report.text(), growth.text(&Budget::read()));
     println!("\n{text}\nin {:.0} s", began.elapsed().as_secs_f64());
-    if let Err(fault) = growth.plot().and_then(|()| report::write(&text)) {
+    if let Err(fault) = growth.plot().and_then(|()| tollgate_benches::write_part("control plane", &text)) {
         eprintln!("BENCHMARKS.md and its plots are not written: {fault}");
         std::process::exit(1);
     }

@@ -11,6 +11,7 @@ use std::{
 };
 
 use tokio::task::JoinSet;
+use tollgate_benches::process;
 use tollgate_protocol::edge::{SYNC_PATH, SyncAnswer};
 use tollgate_tests::http::{Connection, Request};
 
@@ -134,13 +135,5 @@ async fn held(world: &World, polls: usize) {
 
 /// CPU time so far of everything that answers.
 pub(crate) fn cpu(world: &World) -> Duration {
-    let ticks = |process: &u32| {
-        let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
-        // The name, in brackets, may hold spaces. Fields 14 and 15 are user and system time, counted from 1.
-        let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
-        let field = |at: usize| fields.get(at).and_then(|field| field.parse::<u64>().ok()).unwrap_or_default();
-        field(11) + field(12)
-    };
-    // Linux counts in hundredths of a second for every program (USER_HZ).
-    Duration::from_millis(world.processes.iter().map(ticks).sum::<u64>() * 10)
+    world.processes.iter().map(|&process| process::cpu(process)).sum()
 }

@@ -2,40 +2,9 @@
 
 use std::{collections::BTreeMap, fmt::Write as _};
 
+use tollgate_benches::spread::Spread;
+
 use crate::{Args, Case, Figures};
-
-const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../BENCHMARKS.md");
-const BEGIN: &str = "<!-- control plane: begin (written by `make bench`) -->";
-const END: &str = "<!-- control plane: end -->";
-
-/// The same figure of several turns, in order of size.
-#[derive(Debug, Clone)]
-pub(crate) struct Spread(Vec<f64>);
-
-impl Spread {
-    /// Of these.
-    pub(crate) fn of(values: impl Iterator<Item = f64>) -> Self {
-        let mut values: Vec<f64> = values.collect();
-        values.sort_by(f64::total_cmp);
-        Self(values)
-    }
-
-    /// The one in the middle.
-    pub(crate) fn median(&self) -> f64 {
-        self.0.get(self.0.len() / 2).copied().unwrap_or(f64::NAN)
-    }
-
-    fn ends(&self) -> (f64, f64) {
-        let end = |value: Option<&f64>| value.copied().unwrap_or(f64::NAN);
-        (end(self.0.first()), end(self.0.last()))
-    }
-
-    /// `1.23 (1.20–1.31)`: the median, the lowest and the highest.
-    pub(crate) fn text(&self) -> String {
-        let (low, high) = self.ends();
-        format!("{:.2} ({low:.2}–{high:.2})", self.median())
-    }
-}
 
 /// Figures by case and store.
 pub(crate) struct Report {
@@ -97,9 +66,4 @@ impl Report {
         }
         text
     }
-}
-
-/// Puts the tables between the marks in BENCHMARKS.md; the rest of it stays.
-pub(crate) fn write(text: &str) -> std::io::Result<()> {
-    tollgate_benches::put_between(FILE, BEGIN, END, text)
 }

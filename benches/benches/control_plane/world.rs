@@ -7,6 +7,7 @@ use tollgate::{
     app::App,
     config::{Config, Secret, StoreLocation},
 };
+use tollgate_benches::assertion::Signer;
 use tollgate_protocol::edge::{SYNC_PATH, SyncAnswer};
 use tollgate_tests::{
     control_plane::{ControlPlane, Kind},
@@ -16,7 +17,6 @@ use tollgate_tests::{
 };
 
 use crate::{
-    assertion::Signer,
     fill::{self, First},
     measure,
 };

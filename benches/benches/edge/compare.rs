@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use tollgate_benches::budget::Budget;
+
 use crate::{
     Args,
     calls::{Recorded, record},
@@ -9,7 +11,7 @@ use crate::{
     chain::Chain,
     floor,
     load::{self, Turn},
-    report::{Budget, Costs, costs},
+    report::{Costs, costs},
     world::World,
 };
 

@@ -3,7 +3,7 @@
 
 use std::{fmt::Write as _, time::Duration};
 
-use tollgate_benches::plot::Plot;
+use tollgate_benches::{budget::Budget, plot::Plot, spread::Spread};
 use tollgate_tests::http::{self, Request};
 
 use crate::{
@@ -12,7 +12,6 @@ use crate::{
     chain::{Chain, FEW},
     compare, load,
     people::{api, token},
-    report::{Budget, Figures},
     world::{POLICY, World},
 };
 
@@ -124,7 +123,7 @@ pub(crate) async fn run(world: &mut World, args: &Args, budget: &Budget) -> Stri
     std::fs::create_dir_all(folder).expect("benches/plots");
     for series in SERIES.iter().filter(|series| args.wants(series.name)) {
         let costs = measure(world, args, series).await;
-        let median = |point: usize, pick: fn(&Cost) -> f64| Figures::of(costs[point].iter().map(pick)).median();
+        let median = |point: usize, pick: fn(&Cost) -> f64| Spread::of(costs[point].iter().map(pick)).median();
         let curve =
             |pick: fn(&Cost) -> f64| (0..series.points.len()).map(|point| median(point, pick)).collect::<Vec<_>>();
         let (ours, floor) = (curve(|cost| cost.ours), curve(|cost| cost.floor));

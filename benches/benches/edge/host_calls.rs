@@ -2,7 +2,9 @@
 
 use std::{collections::BTreeSet, fmt::Write as _};
 
-use crate::{calls::Recorded, report::Budget};
+use tollgate_benches::budget::Budget;
+
+use crate::calls::Recorded;
 
 /// Why a call is made, by its name, and whether the floor makes it, too.
 const REASONS: &[(&str, bool, &str)] = &[

@@ -2,13 +2,14 @@
 
 use std::{fmt::Write as _, time::Duration};
 
+use tollgate_benches::{budget::Budget, spread::Spread};
+
 use crate::{
     Args,
     cases::{Case, PAIRS},
     chain::Chain,
     compare::{once, status, warm_up},
     open_loop::{self, Latencies},
-    report::{Budget, Figures},
     world::World,
 };
 
@@ -70,12 +71,12 @@ pub(crate) async fn run(world: &mut World, args: &Args, budget: &Budget) -> Stri
 
 fn rows(text: &mut String, budget: &Budget, case: &Case, rate: f64, turns: &[Turn]) {
     for (name, share) in QUANTILES {
-        let of = |which: usize| Figures::of(turns.iter().map(|turn| turn[which].quantile(share))).median();
+        let of = |which: usize| Spread::of(turns.iter().map(|turn| turn[which].quantile(share))).median();
         let added = |which: usize| {
             let above = |turn: &Turn| turn[which].quantile(share) - turn[2].quantile(share);
-            Figures::of(turns.iter().map(above)).median()
+            Spread::of(turns.iter().map(above)).median()
         };
-        let ratio = Figures::of(turns.iter().map(|turn| turn[0].quantile(share) / turn[1].quantile(share)));
+        let ratio = Spread::of(turns.iter().map(|turn| turn[0].quantile(share) / turn[1].quantile(share)));
         let _ = writeln!(
             text,
             "| {} | {} | {rate:.0} | {name} | {:.0} ({:.0}) | {:.0} ({:.0}) | {:.0} | {} | {} |",
@@ -86,7 +87,7 @@ fn rows(text: &mut String, budget: &Budget, case: &Case, rate: f64, turns: &[Tur
             of(1),
             added(1),
             of(2),
-            ratio.with_spread(),
+            ratio.text(),
             budget.verdict(&format!("latency {name}: {}", case.name), ratio.median()),
         );
     }

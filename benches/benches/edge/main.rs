@@ -20,7 +20,7 @@ mod world;
 
 use std::time::Duration;
 
-use report::Budget;
+use tollgate_benches::budget::Budget;
 use world::{World, others, pin};
 
 /// What is measured, each with tables of its own.
@@ -124,7 +124,7 @@ async fn run(args: &Args) {
         };
         println!("\n{text}");
         if args.only.is_none()
-            && let Err(fault) = report::write(part, &text)
+            && let Err(fault) = tollgate_benches::write_part(part, &text)
         {
             eprintln!("BENCHMARKS.md is not written: {fault}");
             std::process::exit(1);

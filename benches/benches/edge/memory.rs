@@ -3,6 +3,7 @@
 
 use std::{borrow::Cow, fmt::Write as _};
 
+use tollgate_benches::{budget::Budget, process};
 use tollgate_tests::http::{self, Request};
 
 use crate::{
@@ -11,7 +12,6 @@ use crate::{
     chain::Chain,
     load::{self, CONNECTIONS},
     people::{self, KEYS, api, well_formed},
-    report::Budget,
     world::{Edge, World},
 };
 
@@ -111,17 +111,11 @@ async fn send<'r, I: Iterator<Item = load::Asked<'r>>>(world: &World, requests: 
 
 async fn look(world: &World, name: &str) -> Stage {
     let [ours, bare] = CHAINS.map(|chain| world.edge(chain));
-    let resident = [resident_kb(ours), resident_kb(bare)];
+    let resident = [ours, bare].map(|edge| process::resident(edge.pid()) / 1024);
     println!("memory: {name}: {} kB, without {} kB", resident[0], resident[1]);
     let (tokens, identities) =
         (stat(ours, "tollgate_cached_tokens").await, stat(ours, "tollgate_cached_identities").await);
     Stage { name: name.to_owned(), resident, tokens, identities }
-}
-
-fn resident_kb(edge: &Edge) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{}/status", edge.pid())).expect("Envoy runs");
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("VmRSS");
-    line.trim().trim_end_matches("kB").trim().parse().expect("a number")
 }
 
 async fn stat(edge: &Edge, name: &str) -> u64 {

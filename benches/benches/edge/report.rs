@@ -2,39 +2,9 @@
 
 use std::fmt::Write as _;
 
-pub(crate) use tollgate_benches::budget::Budget;
+use tollgate_benches::{budget::Budget, spread::Spread};
 
 use crate::cases::Case;
-
-/// Where the tables of a part go in BENCHMARKS.md.
-pub(crate) fn write(part: &str, text: &str) -> std::io::Result<()> {
-    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../BENCHMARKS.md");
-    let begin = format!("<!-- {part}: begin (written by `make bench`) -->");
-    tollgate_benches::put_between(file, &begin, &format!("<!-- {part}: end -->"), text)
-}
-
-/// The same figure of several turns.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Figures(Vec<f64>);
-
-impl Figures {
-    /// In order of size.
-    pub(crate) fn of(values: impl Iterator<Item = f64>) -> Self {
-        let mut values: Vec<f64> = values.collect();
-        values.sort_by(f64::total_cmp);
-        Self(values)
-    }
-
-    pub(crate) fn median(&self) -> f64 {
-        self.0.get(self.0.len() / 2).copied().unwrap_or(f64::NAN)
-    }
-
-    /// `1.23 (1.20–1.31)`: the median, the lowest and the highest.
-    pub(crate) fn with_spread(&self) -> String {
-        let end = |value: Option<&f64>| value.copied().unwrap_or(f64::NAN);
-        format!("{:.2} ({:.2}–{:.2})", self.median(), end(self.0.first()), end(self.0.last()))
-    }
-}
 
 /// One turn of a case: CPU for each request in µs.
 #[derive(Debug, Clone, Copy)]
@@ -60,10 +30,9 @@ pub(crate) fn costs(budget: &Budget, seconds: f64, cases: &[(&Case, Vec<Costs>)]
         tollgate_benches::machine()
     );
     for (case, turns) in cases {
-        let added =
-            |pick: &dyn Fn(&Costs) -> f64| Figures::of(turns.iter().map(|turn| pick(turn) - turn.bare)).median();
+        let added = |pick: &dyn Fn(&Costs) -> f64| Spread::of(turns.iter().map(|turn| pick(turn) - turn.bare)).median();
         let to_other = |pick: &dyn Fn(&Costs) -> f64| {
-            Figures::of(turns.iter().map(|turn| (pick(turn) - turn.bare) / (turn.beside - turn.bare)))
+            Spread::of(turns.iter().map(|turn| (pick(turn) - turn.bare) / (turn.beside - turn.bare)))
         };
         let ratio = to_other(&|turn| turn.ours);
         let _ = writeln!(
@@ -74,7 +43,7 @@ pub(crate) fn costs(budget: &Budget, seconds: f64, cases: &[(&Case, Vec<Costs>)]
             added(&|turn| turn.ours),
             added(&|turn| turn.beside),
             added(&|turn| turn.floor),
-            ratio.with_spread(),
+            ratio.text(),
             to_other(&|turn| turn.floor).median(),
             budget.verdict(case.name, ratio.median()),
         );

@@ -9,9 +9,10 @@ use std::{
 };
 
 use serde_json::Value;
-use tollgate_benches::scenes::{IN_THE_VM, IN_THE_VM_AT_FIRST, KNOWN_TOKEN, STAGES_OF_KNOWN_TOKEN};
-
-use crate::report::Budget;
+use tollgate_benches::{
+    budget::Budget,
+    scenes::{IN_THE_VM, IN_THE_VM_AT_FIRST, KNOWN_TOKEN, STAGES_OF_KNOWN_TOKEN},
+};
 
 /// Middle, lowest and highest, in µs.
 type Spread = [f64; 3];

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use tollgate::descriptors::MAX_EDGE;
+use tollgate_benches::spread::Spread;
 
 use crate::{Args, measure::Figures};
 
@@ -46,9 +47,7 @@ pub(crate) fn bytes(figures: &Figures, args: &Args) -> f64 {
 
 /// The median of durations, in seconds.
 pub(crate) fn median(times: impl Iterator<Item = Duration>) -> f64 {
-    let mut times: Vec<Duration> = times.collect();
-    times.sort_unstable();
-    times.get(times.len() / 2).map_or(f64::NAN, Duration::as_secs_f64)
+    Spread::of(times.map(|time| time.as_secs_f64())).median()
 }
 
 /// From what one control plane needed for its Envoys to what it can hold.

@@ -66,7 +66,7 @@ async fn main() {
     let two = rolling::run(&mut World::mongodb().await, &args).await;
     let text = report::text(&args, connections, &one, &two);
     println!("\n{text}");
-    if let Err(fault) = report::write(&text) {
+    if let Err(fault) = tollgate_benches::write_part("fleet", &text) {
         eprintln!("BENCHMARKS.md is not written: {fault}");
         std::process::exit(1);
     }

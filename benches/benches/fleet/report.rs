@@ -9,15 +9,6 @@ use crate::{
     wire::Fault,
 };
 
-const BEGIN: &str = "<!-- fleet: begin (written by `make bench`) -->";
-const END: &str = "<!-- fleet: end -->";
-
-/// Puts the tables between the marks in BENCHMARKS.md; the rest of it stays.
-pub(crate) fn write(text: &str) -> std::io::Result<()> {
-    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../BENCHMARKS.md");
-    tollgate_benches::put_between(file, BEGIN, END, text)
-}
-
 /// The tables.
 pub(crate) fn text(args: &Args, connections: usize, one: &measure::Figures, two: &rolling::Figures) -> String {
     let Args { envoys, turns, .. } = args;

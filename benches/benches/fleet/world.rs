@@ -2,9 +2,6 @@
 
 use std::{net::SocketAddr, sync::Arc};
 
-use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-use ed25519_dalek::{Signer as _, SigningKey};
-use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::time::Instant;
 use tollgate::{
@@ -16,7 +13,8 @@ use tollgate::{
         users,
     },
 };
-use tollgate_protocol::edge::{AssertionKey, SYNC_PATH, SyncAnswer};
+use tollgate_benches::assertion::Signer;
+use tollgate_protocol::edge::{SYNC_PATH, SyncAnswer};
 use tollgate_tests::{
     control_plane::{ControlPlane, Kind},
     http::{Request, send},
@@ -48,7 +46,7 @@ pub(crate) struct World {
     pub(crate) name: &'static str,
     replicas: Vec<Replica>,
     keys: Vec<Key>,
-    signer: (SigningKey, String),
+    signer: Option<Signer>,
     _cluster: Option<Arc<Cluster>>,
     folder: TempDir,
 }
@@ -83,18 +81,14 @@ impl World {
         };
         let replicas: Vec<Replica> = (0..number).map(|_| Replica { config: config(), running: None }).collect();
         let keys = keys(&App::open(&replicas[0].config).await.expect("the store opens")).await;
-        let signer = (SigningKey::from_bytes(&[0; 32]), String::new());
-        let mut world = Self { name, replicas, keys, signer, _cluster: cluster, folder };
+        let mut world = Self { name, replicas, keys, signer: None, _cluster: cluster, folder };
         for number in 0..number {
             world.run(number).await;
         }
         let first = Request::get(SYNC_PATH).bearer(SECRET);
         let first = send(world.edges()[0], &first).await.expect("an answer");
         let first: SyncAnswer = serde_json::from_slice(&first.body).expect("a sync answer");
-        let AssertionKey { kid, seed, .. } =
-            first.settings.and_then(|settings| settings.assertion).expect("an assertion key");
-        let seed = URL_SAFE_NO_PAD.decode(seed).expect("base64url").try_into().expect("32 bytes");
-        world.signer = (SigningKey::from_bytes(&seed), kid);
+        world.signer = first.settings.and_then(|settings| settings.assertion).map(Signer::new);
         world
     }
 
@@ -129,26 +123,12 @@ impl World {
     pub(crate) async fn revoke(&mut self, replica: usize) -> (Instant, String) {
         let key = self.keys.pop().expect("enough keys");
         let request = Request::new("DELETE", &format!("/api/keys/{}", key.id));
-        let request = request.header("x-auth-assertion", self.assertion(&key.user));
+        let signer = self.signer.as_ref().expect("an assertion key");
+        let request = request.header("x-auth-assertion", signer.sign(&key.user, SystemClock.now().unix_seconds()));
         let asked = Instant::now();
         let answer = send(self.replicas[replica].config.api_listen, &request).await.expect("an answer");
         assert!(answer.status < 300, "{}", answer.text());
         (asked, key.hash)
-    }
-
-    /// What an Envoy says about a user who is signed in.
-    fn assertion(&self, user: &str) -> String {
-        let now = SystemClock.now().unix_seconds();
-        let part = |value: Value| URL_SAFE_NO_PAD.encode(value.to_string());
-        let (key, kid) = &self.signer;
-        let signed = format!(
-            "{}.{}",
-            part(json!({"alg": "EdDSA", "kid": kid, "typ": "JWT"})),
-            part(json!({"iss": "tollgate-edge", "aud": "tollgate", "sub": user, "iat": now, "exp": now + 30,
-                "method": "clerk", "role": "user", "sid": "sess_1"}))
-        );
-        let signature = URL_SAFE_NO_PAD.encode(key.sign(signed.as_bytes()).to_bytes());
-        format!("{signed}.{signature}")
     }
 }
 

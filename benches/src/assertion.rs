@@ -3,26 +3,27 @@
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use ed25519_dalek::{Signer as _, SigningKey};
 use serde_json::{Value, json};
-use tollgate::clock::{Clock as _, SystemClock};
 use tollgate_protocol::edge::AssertionKey;
 
 /// Signs as an edge does.
 #[derive(Debug)]
-pub(crate) struct Signer {
+pub struct Signer {
     key: SigningKey,
     about: AssertionKey,
 }
 
 impl Signer {
     /// With the key of the settings that edges get.
-    pub(crate) fn new(about: AssertionKey) -> Self {
+    ///
+    /// # Panics
+    /// If its seed is not 32 bytes of base64url.
+    pub fn new(about: AssertionKey) -> Self {
         let seed = URL_SAFE_NO_PAD.decode(&about.seed).expect("base64url");
         Self { key: SigningKey::from_bytes(&seed.try_into().expect("32 bytes")), about }
     }
 
-    /// An assertion about a user who is signed in with Clerk.
-    pub(crate) fn sign(&self, user: &str) -> String {
-        let now = SystemClock.now().unix_seconds();
+    /// An assertion about a user who is signed in with Clerk. `now` is in unix seconds.
+    pub fn sign(&self, user: &str, now: u64) -> String {
         let claims = json!({
             "iss": self.about.issuer, "aud": "tollgate", "sub": user, "iat": now,
             "exp": now + u64::from(self.about.lifetime_seconds), "method": "clerk", "role": "user", "scopes": [],
