@@ -11,7 +11,6 @@ use std::{
 };
 
 use tokio::task::JoinSet;
-use tollgate_benches::process;
 use tollgate_protocol::edge::{SYNC_PATH, SyncAnswer};
 use tollgate_tests::http::{Connection, Request};
 
@@ -50,14 +49,14 @@ impl fmt::Display for Figures {
 
 /// Runs one case.
 pub(crate) async fn run(world: &World, case: Case, args: Args) -> Figures {
-    let cpu = cpu(world);
+    let cpu = world.cpu();
     let began = Instant::now();
     let mut times = match case {
         Case::FanOut => fan_out(world, case, args).await,
         _ => load(world, case, args.length()).await,
     };
     let took = began.elapsed();
-    let cpu = self::cpu(world) - cpu;
+    let cpu = world.cpu() - cpu;
     times.sort_unstable();
     let number = times.len().max(1) as f64;
     Figures {
@@ -131,9 +130,4 @@ async fn held(world: &World, polls: usize) {
         answer.text().lines().any(|line| line == wanted).then_some(())
     };
     tollgate_tests::wait::until(&wanted, tollgate_tests::wait::PATIENCE, ask).await;
-}
-
-/// CPU time so far of everything that answers.
-pub(crate) fn cpu(world: &World) -> Duration {
-    world.processes.iter().map(|&process| process::cpu(process)).sum()
 }

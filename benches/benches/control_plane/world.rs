@@ -7,7 +7,7 @@ use tollgate::{
     app::App,
     config::{Config, Secret, StoreLocation},
 };
-use tollgate_benches::assertion::Signer;
+use tollgate_benches::{assertion::Signer, process};
 use tollgate_protocol::edge::{SYNC_PATH, SyncAnswer};
 use tollgate_tests::{
     control_plane::{ControlPlane, Kind},
@@ -16,10 +16,7 @@ use tollgate_tests::{
     ports, wait,
 };
 
-use crate::{
-    fill::{self, First},
-    measure,
-};
+use crate::fill::{self, First};
 
 /// The edge secret of every world.
 pub(crate) const SECRET: &str = "edge-secret-of-the-benchmarks";
@@ -46,7 +43,7 @@ pub(crate) struct World {
     /// Signs for callers of the public API.
     pub(crate) signer: Signer,
     /// The processes whose time is counted: the control plane, and its database.
-    pub(crate) processes: Vec<u32>,
+    processes: Vec<u32>,
     config: Config,
     first: First,
     control_plane: Option<ControlPlane>,
@@ -119,12 +116,17 @@ impl World {
         self.control_plane = Some(control_plane);
     }
 
+    /// CPU time so far of everything that answers.
+    pub(crate) fn cpu(&self) -> Duration {
+        self.processes.iter().map(|&process| process::cpu(process)).sum()
+    }
+
     /// Waits until nothing is left to do: a control plane that starts on MongoDB reads what has happened lately.
     pub(crate) async fn settle(&self) {
         let rests = || async {
-            let before = measure::cpu(self);
+            let before = self.cpu();
             tokio::time::sleep(Duration::from_millis(300)).await;
-            (measure::cpu(self) - before < Duration::from_millis(30)).then_some(())
+            (self.cpu() - before < Duration::from_millis(30)).then_some(())
         };
         wait::until("the control plane rests", Duration::from_secs(60), rests).await;
     }
