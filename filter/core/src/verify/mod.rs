@@ -1,12 +1,12 @@
 //! From the bytes of a bearer token to [`VerifiedClaims`]: the one way in.
 //!
 //! ```text
-//! bytes -> Unverified (shape, header) -> Signed (issuer, key, algorithm, signature) -> VerifiedClaims (class, time, party)
-//!          unverified.rs                 signed.rs                                    claims/
+//! bytes -> Parts -> Unverified (shape, header) -> Signed (issuer, key, algorithm, signature) -> VerifiedClaims (class, time, party)
+//!          unverified.rs                          signed.rs                                    claims/
 //! ```
 //!
 //! Each arrow is the only function that makes the type it points to, so a later stage cannot be reached around an
-//! earlier one. Nothing of the payload but `iss` is read before the signature holds, and `iss` only chooses the key set.
+//! earlier one. No claim but `iss` can be asked for before the signature holds, and `iss` only chooses the key set.
 //!
 //! This module must not know requests, headers, hosts, caches, users or routes: a token, the issuers, the time and a
 //! verifier come in, claims or a fault come out.
@@ -17,7 +17,6 @@ mod fault;
 mod issuers;
 mod key;
 mod signed;
-mod strict;
 mod unverified;
 
 pub use alg::{Alg, HashName, NativeVerifier, NoNative};
@@ -61,7 +60,8 @@ pub fn verify(
     limits: &Limits,
     native: &dyn NativeVerifier,
 ) -> Result<VerifiedClaims, VerifyFault> {
-    let unverified = unverified::Unverified::read(token, limits)?;
-    let signed = signed::Signed::check(&unverified, issuers, native)?;
-    VerifiedClaims::admit(&signed, source, now, limits)
+    let parts = unverified::Parts::split(token, limits)?;
+    let unverified = unverified::Unverified::read(&parts, limits)?;
+    let signed = signed::Signed::check(&unverified, issuers, limits, native)?;
+    VerifiedClaims::admit(&signed, source, now)
 }

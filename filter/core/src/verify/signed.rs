@@ -2,6 +2,8 @@
 //!
 //! Must not know time, claims other than `iss`, or what carried the token.
 
+use tollgate_json::Object;
+use tollgate_protocol::config::Limits;
 use tollgate_protocol::issuer::IssuerKind;
 
 use super::alg::{Alg, NativeVerifier};
@@ -17,7 +19,7 @@ const CAT_IGNORED: &str = "cl_I7d4PD111III";
 
 /// A payload that the issuer signed.
 pub(super) struct Signed<'a> {
-    payload: &'a [u8],
+    claims: Object<'a>,
     issuer: &'a Entry,
     key: &'a Key,
     generation: u64,
@@ -26,12 +28,14 @@ pub(super) struct Signed<'a> {
 impl<'a> Signed<'a> {
     /// Chooses issuer and key, compares the algorithm, checks the signature. The only function that makes a [`Signed`].
     pub(super) fn check(
-        token: &'a Unverified<'_>,
+        token: &Unverified<'a>,
         issuers: &'a IssuerSet,
+        limits: &Limits,
         native: &dyn NativeVerifier,
     ) -> Result<Self, VerifyFault> {
-        let issuer = match token.claimed_issuer()? {
-            ClaimedIssuer::Named(name) => issuers.find(Some(&name)),
+        let claimed = token.claimed(limits)?;
+        let issuer = match claimed.issuer() {
+            ClaimedIssuer::Named(name) => issuers.find(Some(name)),
             ClaimedIssuer::Absent => issuers.find(None),
             ClaimedIssuer::NotAString => return Err(VerifyFault::ClaimType("iss")),
         }
@@ -43,12 +47,12 @@ impl<'a> Signed<'a> {
             .keys_for(token.kid(), alg)?
             .find(|key| key.verify(token.message(), token.signature(), native))
             .ok_or(VerifyFault::BadSignature)?;
-        Ok(Self { payload: token.payload(), issuer, key, generation: issuers.generation() })
+        Ok(Self { claims: claimed.signed(), issuer, key, generation: issuers.generation() })
     }
 
-    /// The signed payload.
-    pub(super) fn payload(&self) -> &'a [u8] {
-        self.payload
+    /// What the signed payload says.
+    pub(super) fn claims(&self) -> &Object<'a> {
+        &self.claims
     }
 
     /// Whose it is.

@@ -9,7 +9,6 @@ mod texts;
 use std::sync::Arc;
 
 use tollgate_protocol::Method;
-use tollgate_protocol::config::Limits;
 
 use self::rules::{Party, Times};
 use super::Source;
@@ -49,8 +48,8 @@ pub struct VerifiedClaims {
 
 impl VerifiedClaims {
     /// Judges a signed payload. The only function that makes a [`VerifiedClaims`].
-    pub(super) fn admit(signed: &Signed<'_>, source: Source, now: u64, limits: &Limits) -> Result<Self, VerifyFault> {
-        let facts = rules::judge(signed, now, limits)?;
+    pub(super) fn admit(signed: &Signed<'_>, source: Source, now: u64) -> Result<Self, VerifyFault> {
+        let facts = rules::judge(signed, now)?;
         let entry = signed.issuer();
         let claims = Self {
             method: facts.method,

@@ -2,16 +2,14 @@
 //!
 //! Must not know keys, signatures or what the claims will be used for. Order of Clerk facts 2.6 (7 to 9).
 
-use serde_json::{Map, Value};
+use tollgate_json::{Object, Value};
 use tollgate_protocol::Method;
-use tollgate_protocol::config::Limits;
 use tollgate_protocol::issuer::{IssuerKind, MissingParty};
 
 use super::scopes;
 use super::texts::{MAX_TEXT, fact, seconds, text};
 use crate::verify::issuers::Entry;
 use crate::verify::signed::Signed;
-use crate::verify::strict;
 use crate::verify::{Source, VerifyFault};
 
 /// Longest subject, session id and token id in bytes.
@@ -37,8 +35,8 @@ pub(super) struct Facts {
 }
 
 /// Reads and judges the payload.
-pub(super) fn judge(signed: &Signed<'_>, now: u64, limits: &Limits) -> Result<Facts, VerifyFault> {
-    let claims = &strict::object(signed.payload(), limits.claim_depth).map_err(|_| VerifyFault::PayloadJson)?;
+pub(super) fn judge(signed: &Signed<'_>, now: u64) -> Result<Facts, VerifyFault> {
+    let claims = signed.claims();
     let entry = signed.issuer();
     if text(claims, "iss", MAX_TEXT)? != entry.issuer.as_deref() {
         return Err(VerifyFault::WrongIssuer);
@@ -61,7 +59,7 @@ pub(super) fn judge(signed: &Signed<'_>, now: u64, limits: &Limits) -> Result<Fa
     let party = Party::read(claims, entry)?;
     check_audience(claims, &entry.audience)?;
     let pending = entry.kind == IssuerKind::Clerk && is_pending(claims)?;
-    let act = claims.get("act").filter(|act| !act.is_null());
+    let act = claims.get("act").filter(|act| **act != Value::Null);
     let email = fact(claims, &entry.claims.email, MAX_EMAIL);
     Ok(Facts {
         method,
@@ -83,7 +81,7 @@ pub(super) fn judge(signed: &Signed<'_>, now: u64, limits: &Limits) -> Result<Fa
 /// `sub` and `sid` of a Clerk session token (Clerk facts 2.6, 5.1): `^user_[A-Za-z0-9]{1,64}$`, and `sess_` with
 /// something printable after it. A machine's `sub` (`mch_…`), and a template's token, which has no `sid`, are of
 /// another class, signed by the same key.
-fn clerk_ids(claims: &Map<String, Value>) -> Result<(&str, &str), VerifyFault> {
+fn clerk_ids<'a>(claims: &'a Object<'_>) -> Result<(&'a str, &'a str), VerifyFault> {
     let subject = text(claims, "sub", MAX_ID)?.ok_or(VerifyFault::ClaimMissing("sub"))?;
     let id = subject.strip_prefix("user_").unwrap_or_default();
     if id.is_empty() || id.len() > 64 || !id.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
@@ -99,7 +97,7 @@ fn clerk_ids(claims: &Map<String, Value>) -> Result<(&str, &str), VerifyFault> {
 
 /// `sub` of a legacy token: a string (RFC 7519 section 4.1.2; a number is refused, as PyJWT does since 2.10), 1 to
 /// 256 bytes, no control characters.
-fn legacy_subject(claims: &Map<String, Value>) -> Result<&str, VerifyFault> {
+fn legacy_subject<'a>(claims: &'a Object<'_>) -> Result<&'a str, VerifyFault> {
     let subject = text(claims, "sub", MAX_ID)?.ok_or(VerifyFault::ClaimMissing("sub"))?;
     if subject.is_empty() || subject.chars().any(char::is_control) {
         return Err(VerifyFault::ClaimType("sub"));
@@ -109,7 +107,7 @@ fn legacy_subject(claims: &Map<String, Value>) -> Result<&str, VerifyFault> {
 
 /// Whether the session is pending (Clerk facts 1.7). A status that is not known is refused: what cannot be judged is
 /// not an active session.
-fn is_pending(claims: &Map<String, Value>) -> Result<bool, VerifyFault> {
+fn is_pending(claims: &Object<'_>) -> Result<bool, VerifyFault> {
     match text(claims, "sts", MAX_TEXT)? {
         None | Some("active") => Ok(false),
         Some("pending") => Ok(true),
@@ -119,14 +117,14 @@ fn is_pending(claims: &Map<String, Value>) -> Result<bool, VerifyFault> {
 
 /// `aud` (RFC 7519 section 4.1.3): a string or an array of strings, looked at only where values are configured, and
 /// then needed.
-fn check_audience(claims: &Map<String, Value>, expected: &[String]) -> Result<(), VerifyFault> {
+fn check_audience(claims: &Object<'_>, expected: &[String]) -> Result<(), VerifyFault> {
     if expected.is_empty() {
         return Ok(());
     }
     let held = match claims.get("aud") {
         None => return Err(VerifyFault::WrongAudience),
-        Some(Value::String(one)) => expected.contains(one),
-        Some(Value::Array(all)) if all.iter().all(Value::is_string) => {
+        Some(Value::Text(one)) => expected.iter().any(|value| value == one),
+        Some(Value::Array(all)) if all.iter().all(|one| one.as_str().is_some()) => {
             all.iter().filter_map(Value::as_str).any(|one| expected.iter().any(|value| value == one))
         }
         Some(_) => return Err(VerifyFault::ClaimType("aud")),
@@ -144,7 +142,7 @@ pub(super) enum Party {
 }
 
 impl Party {
-    fn read(claims: &Map<String, Value>, entry: &Entry) -> Result<Self, VerifyFault> {
+    fn read(claims: &Object<'_>, entry: &Entry) -> Result<Self, VerifyFault> {
         let party = text(claims, "azp", MAX_TEXT)?;
         if entry.authorized_parties.is_empty() {
             return Ok(Self::Good);
@@ -179,7 +177,7 @@ impl Times {
     /// Clerk: `exp`, `iat` and `nbf` are needed, every session token has them (Clerk facts 1.3). Legacy: `exp` is.
     ///
     /// The longest lifetime counts from `iat`, or from now where there is none.
-    fn read(claims: &Map<String, Value>, entry: &Entry, now: u64) -> Result<Self, VerifyFault> {
+    fn read(claims: &Object<'_>, entry: &Entry, now: u64) -> Result<Self, VerifyFault> {
         let expires_at = seconds(claims, "exp")?.ok_or(VerifyFault::ClaimMissing("exp"))?;
         let issued_at = seconds(claims, "iat")?;
         let not_before = seconds(claims, "nbf")?;

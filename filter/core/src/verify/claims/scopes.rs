@@ -2,7 +2,7 @@
 //!
 //! Fails closed: what is malformed grants nothing. Must not know what a scope allows.
 
-use serde_json::{Map, Value};
+use tollgate_json::{Object, Value};
 
 /// Most scopes of one token; the rest is not granted.
 const MAX_SCOPES: usize = 512;
@@ -17,7 +17,7 @@ type Scopes = Box<[Box<str>]>;
 
 /// Permissions `org:<feature>:<permission>` of the active organisation. `v` absent: `org_permissions` as it is. `v`
 /// 2: `fea`, `o.per` and `o.fpm`; every `org_*` claim is ignored. Any other `v`: none.
-pub(super) fn clerk(claims: &Map<String, Value>) -> Scopes {
+pub(super) fn clerk(claims: &Object<'_>) -> Scopes {
     match claims.get("v") {
         None => strings(claims.get("org_permissions")),
         Some(version) if version.as_u64() == Some(2) => version_two(claims),
@@ -26,15 +26,15 @@ pub(super) fn clerk(claims: &Map<String, Value>) -> Scopes {
 }
 
 /// `scope` split at white space (RFC 8693 section 4.2), else the array `scopes`.
-pub(super) fn legacy(claims: &Map<String, Value>) -> Scopes {
+pub(super) fn legacy(claims: &Object<'_>) -> Scopes {
     match claims.get("scope") {
-        Some(Value::String(scope)) => collect(scope.split_ascii_whitespace()),
+        Some(Value::Text(scope)) => collect(scope.split_ascii_whitespace()),
         _ => strings(claims.get("scopes")),
     }
 }
 
-fn strings(value: Option<&Value>) -> Scopes {
-    let items = value.and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+fn strings(value: Option<&Value<'_>>) -> Scopes {
+    let items = value.and_then(Value::as_array).unwrap_or_default();
     collect(items.iter().filter_map(Value::as_str))
 }
 
@@ -49,11 +49,11 @@ fn is_scope(scope: &str) -> bool {
     !scope.is_empty() && scope.len() <= MAX_SCOPE && scope.bytes().all(fits)
 }
 
-fn version_two(claims: &Map<String, Value>) -> Scopes {
+fn version_two(claims: &Object<'_>) -> Scopes {
     granted(claims).unwrap_or_default()
 }
 
-fn granted(claims: &Map<String, Value>) -> Option<Scopes> {
+fn granted(claims: &Object<'_>) -> Option<Scopes> {
     let organisation = claims.get("o")?.as_object()?;
     let features = organisation_features(claims.get("fea")?.as_str()?)?;
     let permissions: Vec<&str> = organisation.get("per")?.as_str()?.split(',').map(str::trim).collect();
@@ -113,7 +113,7 @@ mod tests {
     use super::*;
 
     fn check(claims: &str, expect: &[&str]) {
-        let Value::Object(claims) = serde_json::from_str(claims).unwrap() else { panic!("{claims}") };
+        let claims = Object::read(claims.as_bytes(), 8).unwrap();
         let got = clerk(&claims);
         assert_eq!(got.iter().map(|scope| &**scope).collect::<Vec<_>>(), expect, "{claims:?}");
     }

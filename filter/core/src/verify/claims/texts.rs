@@ -2,7 +2,7 @@
 //!
 //! Must not know which claims there are.
 
-use serde_json::{Map, Value};
+use tollgate_json::{Object, Value};
 
 use crate::verify::VerifyFault;
 
@@ -17,13 +17,13 @@ const MAX_NUMBER: u64 = 1 << 53;
 /// # Errors
 /// [`VerifyFault::ClaimType`] for any other JSON, `null` included, and for a text longer than `most` bytes.
 pub(super) fn text<'a>(
-    claims: &'a Map<String, Value>,
+    claims: &'a Object<'_>,
     name: &'static str,
     most: usize,
 ) -> Result<Option<&'a str>, VerifyFault> {
     match claims.get(name) {
         None => Ok(None),
-        Some(Value::String(text)) if text.len() <= most => Ok(Some(text)),
+        Some(Value::Text(text)) if text.len() <= most => Ok(Some(text)),
         Some(_) => Err(VerifyFault::ClaimType(name)),
     }
 }
@@ -32,7 +32,7 @@ pub(super) fn text<'a>(
 ///
 /// # Errors
 /// [`VerifyFault::ClaimType`] for any other JSON, below 0 or above 2^53.
-pub(super) fn seconds(claims: &Map<String, Value>, name: &'static str) -> Result<Option<u64>, VerifyFault> {
+pub(super) fn seconds(claims: &Object<'_>, name: &'static str) -> Result<Option<u64>, VerifyFault> {
     match claims.get(name) {
         None => Ok(None),
         Some(value) => match value.as_u64() {
@@ -44,7 +44,7 @@ pub(super) fn seconds(claims: &Map<String, Value>, name: &'static str) -> Result
 
 /// An optional fact out of a claim that the operator names and a template may fill with anything (Clerk facts 1.4):
 /// what is no text, empty, too long or has control characters is no fact.
-pub(super) fn fact(claims: &Map<String, Value>, name: &str, most: usize) -> Option<Box<str>> {
+pub(super) fn fact(claims: &Object<'_>, name: &str, most: usize) -> Option<Box<str>> {
     let text = claims.get(name)?.as_str()?;
     let usable = !text.is_empty() && text.len() <= most && !text.chars().any(char::is_control);
     usable.then(|| Box::from(text))

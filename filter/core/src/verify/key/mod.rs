@@ -23,7 +23,7 @@ use self::edwards::Ed25519Key;
 use self::secret::Secret;
 use super::alg::{Alg, NativeVerifier};
 use super::fault::VerifyFault;
-use super::unverified::Unverified;
+use super::unverified::{Parts, Unverified};
 
 /// Longest encoded member of a key in characters: an 8192-bit modulus has 1366.
 const MAX_MEMBER: usize = 2048;
@@ -81,7 +81,8 @@ impl Key {
     /// # Errors
     /// As [`verify`](super::verify()), as far as shape, header, `kid` (where both have one), `alg` and signature go.
     pub fn open(&self, token: &[u8], limits: &Limits, native: &dyn NativeVerifier) -> Result<Vec<u8>, VerifyFault> {
-        let token = Unverified::read(token, limits)?;
+        let parts = Parts::split(token, limits)?;
+        let token = Unverified::read(&parts, limits)?;
         if token.kid().is_some() && self.kid.is_some() && token.kid() != self.kid() {
             return Err(VerifyFault::UnknownKey { issuer: None });
         }
