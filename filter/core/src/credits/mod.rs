@@ -13,4 +13,5 @@ mod wallet;
 
 pub use json::Finder;
 pub use meter::{Charge, Meter};
+pub use report::Place;
 pub use wallet::{HOLD_MS, Reserved, Wallet};

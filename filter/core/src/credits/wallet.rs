@@ -13,7 +13,7 @@ use tollgate_protocol::{
 use super::{
     meter::{Charge, Meter},
     purse::{Ask, Purse, Terms, Told},
-    report::Reports,
+    report::{Place, Reports},
 };
 
 /// How long a request waits for tokens that others hold, in milliseconds. With the tick that ends it, a second.
@@ -105,13 +105,13 @@ impl Wallet {
         if let Some(purse) = self.purses.get_mut(&charge.user) {
             purse.spend(charge.held, used, now);
         }
-        self.reports.count(&charge.user, charge.key.as_deref(), 0, used, now / 1000);
+        self.reports.spent(&charge.user, charge.key.as_deref(), used, now / 1000);
         (used, charge.user)
     }
 
-    /// Counts a request that was let through.
-    pub fn count(&mut self, user: &str, key: Option<&str>, now: u64) {
-        self.reports.count(user, key, 1, 0, now / 1000);
+    /// Counts a request that was let through. `place` is this user's and key's own.
+    pub fn count(&mut self, user: &str, key: Option<&str>, place: &Place, now: u64) {
+        self.reports.count(user, key, place, now / 1000);
     }
 
     /// Others wait for tokens of this user.

@@ -18,6 +18,7 @@ use super::{
 };
 use crate::{
     cache::{Bounded, Freshness, Sealer, Touch, slot},
+    credits::Place,
     respond::Kept,
 };
 
@@ -45,6 +46,8 @@ pub struct Known {
     life: u32,
     user: Touch,
     key: Option<Touch>,
+    /// Where their requests are counted.
+    pub(super) counted: Place,
     /// What the backend is told of the person.
     pub(super) told: Kept,
     /// What it is told of the key, where this is the holder of one.
@@ -201,6 +204,7 @@ impl People {
             life: self.life,
             user,
             key,
+            counted: Place::default(),
             told: Kept::default(),
             told_of_key: Kept::default(),
         }

@@ -25,7 +25,7 @@ use tollgate_protocol::{
 
 use crate::{
     cache::{Bounded, Mark, RevokedSet, Sealer},
-    credits::Wallet,
+    credits::{Place, Wallet},
     decide::{self, Caller},
     extract::{Credential, extract},
     limits::{Exceeded, Limiter, Standing, told},
@@ -114,19 +114,19 @@ struct Kept {
 /// What became of a token.
 #[derive(Debug)]
 enum Was {
-    Verified(Verified),
+    Verified(Rc<Verified>),
     /// It had expired at this moment, in unix seconds. Clients send such tokens again and again.
     Expired(u64),
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 struct Verified {
-    claims: Rc<VerifiedClaims>,
+    claims: VerifiedClaims,
     subject: SubjectKey,
     /// Under which names the token may be revoked: made when something is.
-    marks: Rc<OnceCell<Vec<Mark>>>,
+    marks: OnceCell<Vec<Mark>>,
     /// What the backend is told of it.
-    told: Rc<respond::Kept>,
+    told: respond::Kept,
 }
 
 /// The names of a token's session, of itself and of its key, each with and without its issuer.
@@ -294,18 +294,30 @@ impl Engine {
 
     /// The last step of all others: decides about a caller, counts, sets aside what the request may cost, and plans what the
     /// backend gets.
-    fn permit(&mut self, caller: Caller<'_>, told: Prepared<'_>, at: Crossing<'_>) -> Result<HeaderPlan, Stop> {
-        let permitted = self.permit_and_pay(caller, told, at);
+    fn permit(
+        &mut self,
+        caller: Caller<'_>,
+        place: &Place,
+        told: Prepared<'_>,
+        at: Crossing<'_>,
+    ) -> Result<HeaderPlan, Stop> {
+        let permitted = self.permit_and_pay(caller, place, told, at);
         if matches!(permitted, Err(Stop::Refuse(_) | Stop::Limited(_))) {
             self.about = Some(caller.identity.user_id.clone());
         }
         permitted
     }
 
-    fn permit_and_pay(&mut self, caller: Caller<'_>, told: Prepared<'_>, at: Crossing<'_>) -> Result<HeaderPlan, Stop> {
+    fn permit_and_pay(
+        &mut self,
+        caller: Caller<'_>,
+        place: &Place,
+        told: Prepared<'_>,
+        at: Crossing<'_>,
+    ) -> Result<HeaderPlan, Stop> {
         let permit = decide::decide(caller, at.rule, at.owner, at.now.seconds())?;
         self.count_caller(Some(permit.caller()), at)?;
-        let charge = self.pay(permit.caller(), at)?;
+        let charge = self.pay(permit.caller(), place, at)?;
         let signer = at.settings.assertion.as_ref();
         let mut plan = HeaderPlan::permitted(&permit, told, at.rule, signer, at.request, at.now.seconds());
         plan.charge = charge;
@@ -325,20 +337,22 @@ impl Engine {
         let method = Method::ApiKey;
         let caller = Caller { method, identity, scopes, session_id: None, issued_at: None, actor: None };
         let facts = &*Rc::clone(&self.facts);
-        self.permit(caller, Prepared { person: &known.told, credential: &known.told_of_key, facts }, at)
+        let told = Prepared { person: &known.told, credential: &known.told_of_key, facts };
+        self.permit(caller, &known.counted, told, at)
     }
 
     fn by_token(&mut self, token: &[u8], source: Source, at: Crossing<'_>) -> Result<HeaderPlan, Stop> {
-        let Verified { claims, subject, marks: names, told, .. } = self.verified(token, source, at)?;
+        let verified = self.verified(token, source, at)?;
+        let Verified { claims, subject, marks: names, told } = &*verified;
         // Asked at each request: a token in memory may have been revoked since.
         if !self.revoked.is_empty() {
-            let names = names.get_or_init(|| marks(&claims));
+            let names = names.get_or_init(|| marks(claims));
             if self.revoked.refuses(names, claims.issued_at(), at.now.seconds()) {
                 return Err(Stop::Refuse(Code::TokenRevoked));
             }
         }
         decide::accepts_token(at.rule, claims.method(), source == Source::Cookie)?;
-        let known = self.identify(subject, || subject::question(&claims), at)?;
+        let known = self.identify(*subject, || subject::question(claims), at)?;
         let caller = Caller {
             method: claims.method(),
             identity: &known.identity,
@@ -348,12 +362,12 @@ impl Engine {
             actor: claims.actor(),
         };
         let facts = &*Rc::clone(&self.facts);
-        self.permit(caller, Prepared { person: &known.told, credential: &told, facts }, at)
+        self.permit(caller, &known.counted, Prepared { person: &known.told, credential: told, facts }, at)
     }
 
     /// The claims of a token, from memory where it was verified before under the same key sets. What can change with
     /// time or carrier is asked again at each hit.
-    fn verified(&mut self, token: &[u8], source: Source, at: Crossing<'_>) -> Result<Verified, Stop> {
+    fn verified(&mut self, token: &[u8], source: Source, at: Crossing<'_>) -> Result<Rc<Verified>, Stop> {
         let Crossing { settings, turn, now, world, .. } = at;
         let generation = settings.issuers.generation();
         let name = self.name(token);
@@ -361,7 +375,7 @@ impl Engine {
         match kept.map(|kept| &kept.was) {
             Some(Was::Verified(hit)) => {
                 let still = hit.claims.check_times(now.seconds()).and_then(|()| hit.claims.allowed_from(source));
-                return still.map(|()| hit.clone()).map_err(|fault| Stop::Refuse(fault.code()));
+                return still.map(|()| Rc::clone(hit)).map_err(|fault| Stop::Refuse(fault.code()));
             }
             // A clock that was set back may make it good again.
             Some(Was::Expired(then)) if *then <= now.seconds() => return Err(Stop::Refuse(Code::TokenExpired)),
@@ -371,15 +385,15 @@ impl Engine {
         let was = match verified {
             Ok(claims) => {
                 let subject = SubjectKey::of_claims(&claims);
-                let (marks, told) = (Rc::default(), Rc::default());
-                Was::Verified(Verified { claims: Rc::new(claims), subject, marks, told })
+                let (marks, told) = Default::default();
+                Was::Verified(Rc::new(Verified { claims, subject, marks, told }))
             }
             Err(VerifyFault::Expired) => Was::Expired(now.seconds()),
             Err(VerifyFault::UnknownKey { issuer: Some(issuer) }) => return Err(self.newer_keys(&issuer, turn, now)),
             Err(fault) => return Err(Stop::Refuse(fault.code())),
         };
         let outcome = match &was {
-            Was::Verified(verified) => Ok(verified.clone()),
+            Was::Verified(verified) => Ok(Rc::clone(verified)),
             Was::Expired(_) => Err(Stop::Refuse(Code::TokenExpired)),
         };
         let weight = token.len().saturating_add(CLAIMS_BYTES);

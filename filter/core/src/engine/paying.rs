@@ -4,7 +4,7 @@ use tollgate_protocol::{Code, policy::Mode};
 
 use super::{Crossing, Engine, Stop, Turn, Until, Wait};
 use crate::{
-    credits::{Charge, Reserved, Wallet},
+    credits::{Charge, Place, Reserved, Wallet},
     decide::Caller,
 };
 
@@ -14,8 +14,13 @@ pub(super) fn node(nonce: &[u8; 16]) -> String {
 }
 
 impl Engine {
-    /// Sets aside what a request may cost, and counts it.
-    pub(super) fn pay(&mut self, caller: &Caller<'_>, at: Crossing<'_>) -> Result<Option<Box<Charge>>, Stop> {
+    /// Sets aside what a request may cost, and counts it. `place` is the caller's own.
+    pub(super) fn pay(
+        &mut self,
+        caller: &Caller<'_>,
+        place: &Place,
+        at: Crossing<'_>,
+    ) -> Result<Option<Box<Charge>>, Stop> {
         let identity = caller.identity;
         let (user, key) = (identity.user_id.as_str(), identity.key.as_ref().map(|key| key.id.as_str()));
         let mut charge = None;
@@ -34,7 +39,7 @@ impl Engine {
                 Reserved::Unavailable => return Err(Stop::Refuse(Code::IdentityUnavailable)),
             }
         }
-        self.wallet.count(user, key, at.now.0);
+        self.wallet.count(user, key, place, at.now.0);
         Ok(charge)
     }
 

@@ -6,20 +6,63 @@ use std::rc::Rc;
 
 use tollgate_protocol::{config::Fact, headers};
 
-use super::encode::{encode, encode_into};
+use super::encode::encode_into;
 use crate::decide::{Caller, Permit};
 
 /// One header, and the name of the same fact in filter state, where it stands there, too.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Line {
-    pub(super) header: &'static str,
-    pub(super) fact: Option<Fact>,
-    pub(super) value: Box<[u8]>,
+struct Line {
+    header: &'static str,
+    fact: Option<Fact>,
+    /// Where its value ends; it begins where that of the line before ends.
+    end: usize,
+}
+
+/// What is told. All values lie in one piece of memory: they are read at each request, one after the other, and each piece
+/// that is not in the processor's cache costs as much as a call to the host.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Lines {
+    lines: Box<[Line]>,
+    values: Box<[u8]>,
+}
+
+impl Lines {
+    /// Names of headers, with those of the same facts in filter state, and values.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&'static str, Option<Fact>, &[u8])> {
+        let mut begin = 0;
+        self.lines.iter().map(move |line| {
+            let value = self.values.get(begin..line.end).unwrap_or_default();
+            begin = line.end;
+            (line.header, line.fact, value)
+        })
+    }
+}
+
+/// Lines that are being written.
+#[derive(Default)]
+struct Draft {
+    lines: Vec<Line>,
+    values: Vec<u8>,
+}
+
+impl Draft {
+    /// Adds a line. What is absent or empty is not told.
+    fn add(&mut self, header: &'static str, fact: Option<Fact>, value: Option<&str>) {
+        if let Some(value) = value.filter(|value| !value.is_empty()) {
+            encode_into(&mut self.values, value.as_bytes());
+            self.end(header, fact);
+        }
+    }
+
+    /// What was added to the values since the last line is that of another one.
+    fn end(&mut self, header: &'static str, fact: Option<Fact>) {
+        self.lines.push(Line { header, fact, end: self.values.len() });
+    }
 }
 
 /// A place for what is made once. It lies beside the identity, or the claims, that it is made from.
 #[derive(Debug, Clone, Default)]
-pub struct Kept(OnceCell<Rc<[Line]>>);
+pub struct Kept(OnceCell<Rc<Lines>>);
 
 /// Where what is told of a caller is kept.
 #[derive(Debug, Clone, Copy)]
@@ -33,60 +76,51 @@ pub struct Prepared<'a> {
 }
 
 impl Prepared<'_> {
-    pub(super) fn lines(self, permit: &Permit<'_>) -> [Rc<[Line]>; 2] {
+    pub(super) fn lines(self, permit: &Permit<'_>) -> [Rc<Lines>; 2] {
         let caller = permit.caller();
         let person = self.person.0.get_or_init(|| self.only(person(caller)));
         let credential = self.credential.0.get_or_init(|| self.only(credential(caller)));
         [Rc::clone(person), Rc::clone(credential)]
     }
 
-    fn only(self, mut lines: Vec<Line>) -> Rc<[Line]> {
-        for line in &mut lines {
+    fn only(self, mut draft: Draft) -> Rc<Lines> {
+        for line in &mut draft.lines {
             line.fact = line.fact.filter(|fact| self.facts.contains(fact));
         }
-        lines.into()
+        Rc::new(Lines { lines: draft.lines.into(), values: draft.values.into() })
     }
 }
 
-fn person(caller: &Caller<'_>) -> Vec<Line> {
+fn person(caller: &Caller<'_>) -> Draft {
     let identity = caller.identity;
     let key_id = identity.key.as_ref().map(|key| key.id.as_str());
     let tokens = identity.tokens_remaining.map(|tokens| tokens.to_string());
-    lines(&[
-        (headers::USER_ID, Some(Fact::UserId), Some(identity.user_id.as_str())),
-        (headers::ROLE, Some(Fact::Role), Some(identity.role.as_str())),
-        (headers::EMAIL, None, identity.email.as_deref()),
-        (headers::NAME, None, identity.name.as_deref()),
-        (headers::CLERK_ID, None, identity.clerk_id.as_deref()),
-        (headers::KEY_ID, Some(Fact::KeyId), key_id),
-        (headers::SUBSCRIPTION, Some(Fact::Subscription), identity.subscription.as_deref()),
-        (headers::TOKENS_REMAINING, None, tokens.as_deref()),
-    ])
-    .collect()
+    let mut draft = Draft::default();
+    draft.add(headers::USER_ID, Some(Fact::UserId), Some(identity.user_id.as_str()));
+    draft.add(headers::ROLE, Some(Fact::Role), Some(identity.role.as_str()));
+    draft.add(headers::EMAIL, None, identity.email.as_deref());
+    draft.add(headers::NAME, None, identity.name.as_deref());
+    draft.add(headers::CLERK_ID, None, identity.clerk_id.as_deref());
+    draft.add(headers::KEY_ID, Some(Fact::KeyId), key_id);
+    draft.add(headers::SUBSCRIPTION, Some(Fact::Subscription), identity.subscription.as_deref());
+    draft.add(headers::TOKENS_REMAINING, None, tokens.as_deref());
+    draft
 }
 
-fn credential(caller: &Caller<'_>) -> Vec<Line> {
-    let mut scopes = Vec::new();
+fn credential(caller: &Caller<'_>) -> Draft {
+    let mut draft = Draft::default();
+    draft.add(headers::METHOD, Some(Fact::Method), Some(caller.method.as_str()));
+    draft.add(headers::SESSION_ID, Some(Fact::SessionId), caller.session_id);
+    draft.add(headers::ACTOR, Some(Fact::Actor), caller.actor);
+    let begin = draft.values.len();
     for scope in caller.scopes {
-        if !scopes.is_empty() {
-            scopes.push(b' ');
+        if draft.values.len() > begin {
+            draft.values.push(b' ');
         }
-        encode_into(&mut scopes, scope.as_bytes());
+        encode_into(&mut draft.values, scope.as_bytes());
     }
-    let scopes = Line { header: headers::SCOPES, fact: None, value: scopes.into() };
-    lines(&[
-        (headers::METHOD, Some(Fact::Method), Some(caller.method.as_str())),
-        (headers::SESSION_ID, Some(Fact::SessionId), caller.session_id),
-        (headers::ACTOR, Some(Fact::Actor), caller.actor),
-    ])
-    .chain(Some(scopes).filter(|scopes| !scopes.value.is_empty()))
-    .collect()
-}
-
-/// What is absent or empty is not told.
-fn lines(all: &[(&'static str, Option<Fact>, Option<&str>)]) -> impl Iterator<Item = Line> {
-    all.iter().filter_map(|&(header, fact, value)| {
-        let value = value.filter(|value| !value.is_empty())?;
-        Some(Line { header, fact, value: encode(value).into() })
-    })
+    if draft.values.len() > begin {
+        draft.end(headers::SCOPES, None);
+    }
+    draft
 }

@@ -9,7 +9,7 @@ use tollgate_protocol::{
 
 use super::{
     assertion,
-    lines::{Line, Prepared},
+    lines::{Lines, Prepared},
 };
 use crate::{credits::Charge, decide::Permit, extract, policy::Rule, request::RequestView, settings::Signer};
 
@@ -21,7 +21,7 @@ pub struct HeaderPlan {
     /// Names to remove, in the client's spelling.
     pub remove: Vec<Cow<'static, [u8]>>,
     /// What is told of the person, and of the credential: the same for each of its requests.
-    who: [Rc<[Line]>; 2],
+    who: [Rc<Lines>; 2],
     /// What is told of this request alone: names and values of headers.
     more: Vec<(&'static str, Vec<u8>)>,
     /// What the answer tells about limits, whoever gives it: names and values to set.
@@ -62,7 +62,7 @@ impl HeaderPlan {
 
     /// Names and values of headers to set.
     pub fn headers(&self) -> impl Iterator<Item = (&'static str, &[u8])> {
-        let who = self.who.iter().flat_map(|lines| lines.iter().map(|line| (line.header, &*line.value)));
+        let who = self.who.iter().flat_map(|lines| lines.iter().map(|(header, _, value)| (header, value)));
         who.chain(self.more.iter().map(|(name, value)| (*name, value.as_slice())))
     }
 
@@ -73,8 +73,8 @@ impl HeaderPlan {
 
     /// The same facts for filter state: names below `wasm.`, and values.
     pub fn facts(&self) -> impl Iterator<Item = (&'static str, &[u8])> {
-        let who =
-            self.who.iter().flat_map(|lines| lines.iter().filter_map(|line| Some((line.fact?.as_str(), &*line.value))));
+        let who = self.who.iter().flat_map(|lines| lines.iter());
+        let who = who.filter_map(|(_, fact, value)| Some((fact?.as_str(), value)));
         who.chain(self.shadow.map(|verdict| ("tollgate.shadow", word(verdict))))
     }
 

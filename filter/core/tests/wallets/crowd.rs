@@ -4,7 +4,7 @@
 use std::{collections::BTreeMap, rc::Rc};
 
 use ahash::RandomState;
-use tollgate_core::credits::{Charge, HOLD_MS, Reserved, Wallet};
+use tollgate_core::credits::{Charge, HOLD_MS, Place, Reserved, Wallet};
 use tollgate_protocol::{
     config::Credits,
     credits::{LeaseAnswer, LeaseRequest, UsageAnswer, UsageReport},
@@ -264,7 +264,7 @@ impl World {
         let worker = &mut self.workers[place];
         match worker.wallet.reserve(&one.user, None, &cost(one.reserve), is_last, now) {
             Reserved::Held(mut charge) => {
-                worker.wallet.count(&one.user, None, now);
+                worker.wallet.count(&one.user, None, &Place::default(), now);
                 charge.meter.header(one.actual.to_string().as_bytes());
                 self.sums.passed += 1;
                 self.sums.longest_wait = self.sums.longest_wait.max(now - one.since);
