@@ -18,6 +18,7 @@ use crate::{
     app::App,
     domain::{FeedEntry, Happening, Timestamp},
     metrics::Metrics,
+    random,
     service::{
         board::{Board, Posted},
         key_sets::KeySets,
@@ -79,6 +80,12 @@ impl Told {
     }
 }
 
+/// How long a poll is held: a little less than it may be, and each one another time. Thousands of Envoys that have come back at
+/// one moment, or were told the same change, would else all ask again in the same second, for ever.
+fn hold() -> Duration {
+    Duration::from_secs(SYNC_HOLD_SECONDS).div_f64(1.1).mul_f64(random::jitter())
+}
+
 impl Feed {
     /// Puts the parts together. `stopping` becomes true when the server is to stop.
     pub fn new(app: App, board: Board, key_sets: KeySets, stopping: watch::Receiver<bool>, metrics: Metrics) -> Self {
@@ -90,7 +97,7 @@ impl Feed {
     /// # Errors
     /// The store fails.
     pub async fn sync(&self, cursor: Option<Cursor>) -> Result<Told, StoreError> {
-        let hold = tokio::time::sleep(Duration::from_secs(SYNC_HOLD_SECONDS));
+        let hold = tokio::time::sleep(hold());
         tokio::pin!(hold);
         let mut stopping = self.stopping.clone();
         let mut news = self.app.store.news();

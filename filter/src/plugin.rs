@@ -32,6 +32,9 @@ use crate::{
 
 /// How often a plugin looks for news, in milliseconds.
 pub(crate) const TICK_MS: u32 = 100;
+/// How long after the answer to a poll the next one is sent, in milliseconds. Within the answer's own callback Envoy has not
+/// taken its connection back yet, and would open another one for the next poll: each Envoy would hold two.
+const SOON_MS: u32 = 1;
 /// Bound on `resolve`, in milliseconds.
 const RESOLVE_TIMEOUT_MS: u32 = 2_000;
 /// Bound on calls about leases and use, in milliseconds.
@@ -69,6 +72,8 @@ pub(crate) struct Plugin {
     freed: Vec<Rc<str>>,
     limits_call: Option<u32>,
     announced: bool,
+    /// The next tick comes early.
+    hurries: bool,
 }
 
 impl Plugin {
@@ -102,6 +107,7 @@ impl Plugin {
             freed: Vec::new(),
             limits_call: None,
             announced: false,
+            hurries: false,
             config,
         };
         plugin.metrics.native_in_use(plugin.world.is_native());
@@ -112,8 +118,16 @@ impl Plugin {
     /// Time passes: leadership, news, deadlines.
     pub(crate) fn tick(&mut self) {
         let now = Now(host::now_ms());
+        if core::mem::take(&mut self.hurries) {
+            host::tick_every(TICK_MS);
+        }
         let leads =
             self.sync.tick(&mut self.engine, &self.world, &self.config.control_plane, self.follower.is_broken(), now);
+        self.look_around(leads, now);
+    }
+
+    /// Applies news, and sees to all that waits for time to pass.
+    fn look_around(&mut self, leads: bool, now: Now) {
         self.catch_up(now);
         self.engine.tick(now, &self.world);
         self.make_beside(now);
@@ -341,8 +355,10 @@ impl Plugin {
                     self.sync.failed(why, now);
                 }
             }
-            // Apply what was published, and hold the next poll at once.
-            self.tick();
+            // Apply what was published at once, and hold the next poll as soon as its connection is free.
+            self.look_around(self.sync.leads(now), now);
+            host::tick_every(SOON_MS);
+            self.hurries = true;
         } else if let Some(subject) = self.resolves.remove(&token) {
             let answer = body.ok().and_then(|body| serde_json::from_slice(&body).ok());
             match self.engine.answered(subject, answer, now, &self.world) {

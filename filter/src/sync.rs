@@ -61,7 +61,8 @@ impl Sync {
         leads
     }
 
-    fn leads(&self, now: Now) -> bool {
+    /// Whether this VM leads.
+    pub(crate) fn leads(&self, now: Now) -> bool {
         now.0 < self.leads_until
     }
 

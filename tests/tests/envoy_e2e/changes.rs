@@ -112,3 +112,20 @@ async fn a_deactivated_user_is_refused_within_a_second() {
         }
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_envoy_holds_one_connection_however_often_it_is_told_something() {
+    let stack = Stack::start(Options::default()).await;
+    let user = stack.user("ada@example.com").await;
+    let stat = async |name: &str| stack.envoy.stat(&format!("cluster.tollgate_control_plane.{name}")).await;
+    for change in 1..=5 {
+        let told = stat("upstream_rq_200").await;
+        let patch = UserPatch { name: Some(Some(format!("Ada {change}"))), ..UserPatch::default() };
+        users::update(stack.app(), &user.id, &patch, None).await.expect("a change");
+        let heard = || async { (stat("upstream_rq_200").await > told).then_some(()) };
+        until("Envoy is told", SECOND, heard).await;
+        let holds = || async { (stat("upstream_rq_active").await == 1).then_some(()) };
+        until("it asks again", SECOND, holds).await;
+        assert_eq!(stat("upstream_cx_active").await, 1, "after {change} changes");
+    }
+}

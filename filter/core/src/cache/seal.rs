@@ -78,11 +78,14 @@ impl Sealer {
         // One hash is enough to derive from a secret: the label in front has a fixed length and no other use.
         let derive = |label: &[u8; 8]| Sha256::new().chain_update(label).chain_update(edge_secret).finalize();
         let key = Zeroizing::new(<[u8; 32]>::from(derive(b"seal.001")));
-        let [a, b, c, d, e, f, g, h, ..] = <[u8; 32]>::from(derive(b"name.001"));
+        let word = |label| {
+            let [a, b, c, d, e, f, g, h, ..] = <[u8; 32]>::from(derive(label));
+            [a, b, c, d, e, f, g, h]
+        };
         let shared_seed = derive(b"hash.001").into();
-        let mark_key = Zeroizing::new(<[u8; 32]>::from(derive(b"mark.001")));
-        let marker = mark_key.first_chunk().map_or_else(SipHasher24::new, SipHasher24::new_with_key);
-        let (cipher, name) = (XChaCha20Poly1305::new(&(*key).into()), [a, b, c, d, e, f, g, h]);
+        let [low, high] = [b"mark.001", b"mark.002"].map(|label| u64::from_le_bytes(word(label)));
+        let marker = SipHasher24::new_with_keys(low, high);
+        let (cipher, name) = (XChaCha20Poly1305::new(&(*key).into()), word(b"name.001"));
         Self { cipher, marker, name, shared_seed, nonce_prefix, sealed: 0 }
     }
 

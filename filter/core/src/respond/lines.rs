@@ -39,13 +39,17 @@ impl Lines {
 }
 
 /// Lines that are being written.
-#[derive(Default)]
 struct Draft {
     lines: Vec<Line>,
     values: Vec<u8>,
 }
 
 impl Draft {
+    /// With room for what is usual.
+    fn new() -> Self {
+        Self { lines: Vec::with_capacity(8), values: Vec::with_capacity(256) }
+    }
+
     /// Adds a line. What is absent or empty is not told.
     fn add(&mut self, header: &'static str, fact: Option<Fact>, value: Option<&str>) {
         if let Some(value) = value.filter(|value| !value.is_empty()) {
@@ -95,7 +99,7 @@ fn person(caller: &Caller<'_>) -> Draft {
     let identity = caller.identity;
     let key_id = identity.key.as_ref().map(|key| key.id.as_str());
     let tokens = identity.tokens_remaining.map(|tokens| tokens.to_string());
-    let mut draft = Draft::default();
+    let mut draft = Draft::new();
     draft.add(headers::USER_ID, Some(Fact::UserId), Some(identity.user_id.as_str()));
     draft.add(headers::ROLE, Some(Fact::Role), Some(identity.role.as_str()));
     draft.add(headers::EMAIL, None, identity.email.as_deref());
@@ -108,7 +112,7 @@ fn person(caller: &Caller<'_>) -> Draft {
 }
 
 fn credential(caller: &Caller<'_>) -> Draft {
-    let mut draft = Draft::default();
+    let mut draft = Draft::new();
     draft.add(headers::METHOD, Some(Fact::Method), Some(caller.method.as_str()));
     draft.add(headers::SESSION_ID, Some(Fact::SessionId), caller.session_id);
     draft.add(headers::ACTOR, Some(Fact::Actor), caller.actor);
