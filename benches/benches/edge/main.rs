@@ -23,6 +23,8 @@ use std::time::Duration;
 use tollgate_benches::budget::Budget;
 use world::{World, others, pin};
 
+/// The least priority that a thread can have.
+const LEAST: i32 = 19;
 /// What is measured, each with tables of its own.
 const PARTS: &[&str] = &["edge", "edge latency", "host calls", "edge growth", "edge memory", "stages"];
 
@@ -104,7 +106,13 @@ fn main() {
     let args = args();
     // Before there are other threads: they inherit it.
     pin(others());
-    tokio::runtime::Runtime::new().expect("a runtime").block_on(run(&args));
+    // What answers Envoy's questions runs on the core of the load, and must not keep it from sending in time: on an operator's
+    // machines they are not together. This thread, which sends, stays as it is.
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    let runtime = runtime.enable_all().on_thread_start(|| {
+        let _ = rustix::process::nice(LEAST);
+    });
+    runtime.build().expect("a runtime").block_on(run(&args));
 }
 
 async fn run(args: &Args) {
