@@ -1,5 +1,5 @@
-//! What a request costs in Envoy when something grows: rules, headers, tokens, or the share of tokens that are not
-//! remembered. It must not know how a figure is measured.
+//! What a request costs in Envoy when something grows: rules, headers, tokens, the share of tokens that are not remembered,
+//! or how many people come in turn. It must not know how a figure is measured.
 
 use std::{fmt::Write as _, time::Duration};
 
@@ -26,6 +26,8 @@ enum Grows {
     TokenBytes,
     /// Percent of requests whose token is remembered.
     Known,
+    /// API keys that are used in turn.
+    Keys,
 }
 
 /// What is compared with the budget.
@@ -91,6 +93,16 @@ const SERIES: &[Series] = &[
         is_logarithmic: false,
         judged: Judged::MiddleByLine,
         outcome: KNOWN_TOKEN,
+    },
+    Series {
+        name: "API keys in turn",
+        file: "keys_in_turn.svg",
+        x: "known API keys in turn",
+        grows: Grows::Keys,
+        points: &[1.0, 10.0, 100.0, 1_000.0, 10_000.0],
+        is_logarithmic: true,
+        judged: Judged::LastByFirst,
+        outcome: KNOWN_KEY,
     },
 ];
 
@@ -158,6 +170,7 @@ pub(crate) async fn run(world: &mut World, args: &Args, budget: &Budget) -> Stri
             std::fs::write(format!("{folder}/{}", series.file), plot.svg()).expect("a plot");
         }
     }
+    world.end_edges();
     text
 }
 
@@ -208,7 +221,6 @@ async fn measure(world: &mut World, args: &Args, series: &Series) -> Vec<Vec<Cos
     if series.grows == Grows::Routes {
         world.use_policy(POLICY, world.edge(ours).addr).await;
     }
-    world.end_edges();
     costs
 }
 
@@ -238,6 +250,7 @@ fn requests(world: &World, grows: Grows, point: f64) -> Vec<Vec<u8>> {
     let some = |sent: Sent| world.requests[&sent].iter().take(REQUESTS).cloned().collect();
     match grows {
         Grows::Routes => some(Sent::Keys),
+        Grows::Keys => world.requests[&Sent::Keys].iter().take(point as usize).cloned().collect(),
         Grows::Headers => world
             .parts
             .keys
