@@ -84,7 +84,8 @@ impl<'de> Visitor<'de> for Node {
 
     fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Value<'de>, A::Error> {
         let inner = self.inner()?;
-        let mut out = Vec::with_capacity(FEW);
+        // No room in advance: who is not believed yet chooses how many objects there are.
+        let mut out = Vec::new();
         while let Some(name) = members.next_key_seed(Name)? {
             out.push((name, members.next_value_seed(inner)?));
         }
