@@ -81,3 +81,68 @@ fn values_are_what_the_text_says() {
     assert_eq!(object.get("absent"), None);
     assert_eq!((get("w").as_u64(), get("f").as_u64(), get("p").as_u64()), (Some(7), None, None));
 }
+
+#[cfg(not(target_arch = "wasm32"))]
+mod beside_serde_json {
+    use proptest::prelude::*;
+    use serde_json::Value as Other;
+
+    use super::*;
+
+    fn any_value() -> impl Strategy<Value = Other> {
+        let leaf = prop_oneof![
+            Just(Other::Null),
+            any::<bool>().prop_map(Other::from),
+            any::<u64>().prop_map(Other::from),
+            any::<i64>().prop_map(Other::from),
+            any::<f64>().prop_map(Other::from),
+            any::<String>().prop_map(Other::from),
+        ];
+        leaf.prop_recursive(4, 48, 8, |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..8).prop_map(Other::from),
+                prop::collection::btree_map("[a-c\"\\\\\u{e9}]{0,3}", inner, 0..8)
+                    .prop_map(|members| Other::Object(members.into_iter().collect())),
+            ]
+        })
+    }
+
+    fn same(one: &Value<'_>, other: &Other) -> bool {
+        match (one, other) {
+            (Value::Null, Other::Null) => true,
+            (Value::Bool(one), Other::Bool(other)) => one == other,
+            (Value::Whole(one), other) => other.as_u64() == Some(*one),
+            (Value::Number, Other::Number(other)) => other.as_u64().is_none(),
+            (Value::Text(one), Other::String(other)) => one == other,
+            (Value::Array(one), Other::Array(other)) => {
+                one.len() == other.len() && one.iter().zip(other).all(|(one, other)| same(one, other))
+            }
+            (Value::Object(one), Other::Object(other)) => {
+                one.members.len() == other.len()
+                    && other.iter().all(|(name, other)| one.get(name).is_some_and(|one| same(one, other)))
+            }
+            _ => false,
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_written_is_read(members in prop::collection::btree_map(any::<String>(), any_value(), 0..40)) {
+            let text = Other::Object(members.into_iter().collect()).to_string();
+            let other: Other = serde_json::from_str(&text).unwrap();
+            let read = Object::read(text.as_bytes(), 16).map(Value::Object);
+            prop_assert!(read.is_ok_and(|read| same(&read, &other)), "{text}");
+        }
+
+        #[test]
+        fn what_is_read_of_anything_is_what_the_other_reads(value in any_value(), at: prop::sample::Index, byte: u8) {
+            let mut bytes = serde_json::json!({ "a": value, "b": 1 }).to_string().into_bytes();
+            let at = at.index(bytes.len());
+            bytes[at] = byte;
+            if let Ok(read) = Object::read(&bytes, 16) {
+                let other: Other = serde_json::from_slice(&bytes).unwrap();
+                prop_assert!(same(&Value::Object(read), &other), "{:?}", String::from_utf8(bytes));
+            }
+        }
+    }
+}
